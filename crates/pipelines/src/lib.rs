@@ -1,1 +1,30 @@
-//! 
+//! Pipelines turn parameters, and often frames, into frames.
+//!
+//! The contract, from the outside in:
+//!
+//! * A [`Pipeline`] is a kind of processing: an id, a [`PipelineSchema`] and a [`load`](Pipeline::load) function. The
+//!   schema is the one document that drives validation and the user interface. A [`Registry`] holds all of them.
+//! * Loading yields a [`LoadedPipeline`]: weights and whatever else sessions may share.
+//! * Each session [`starts`](LoadedPipeline::start) its own [`Generator`]: caches, noise state, prompt state. It is owned by
+//!   one thread, which calls [`generate`](Generator::generate) once per *chunk*.
+//! * Parameters arrive as a [`Snapshot`] at every chunk boundary. A [`ParameterStore`] coalesces updates per key in
+//!   between and knows which keys stick, which are delivered once, and which accumulate.
+//!
+//! Nothing here touches a network, a codec or a clock: time is an argument.
+
+pub mod builtin;
+mod parameters;
+mod pipeline;
+pub mod prompt;
+mod registry;
+pub mod schema;
+
+pub use parameters::{
+    KeyKind, ParameterError, ParameterStore, Snapshot, Update, Validated, key_kind, validate_update,
+};
+pub use pipeline::{
+    AssetLoader, Chunk, ChunkReport, GenerateError, Generator, InputMode, LoadError, LoadParams,
+    LoadedPipeline, Needs, NoAssets, Output, Pipeline, Sampling,
+};
+pub use registry::{Registry, RegistryError};
+pub use schema::PipelineSchema;

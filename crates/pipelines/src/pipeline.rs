@@ -1,0 +1,260 @@
+use crate::{PipelineSchema, Snapshot};
+use scope_frame::{Frame, Image, Timestamp};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// What drives a generator: its own clock, or incoming video.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum InputMode {
+    /// Free-running: a chunk needs no frames.
+    #[default]
+    Text,
+    /// A chunk waits for input frames.
+    Video,
+}
+
+/// Parameters given when a pipeline is loaded; `null` values are dropped, unknown keys are kept and ignored.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct LoadParams(Map<String, Value>);
+
+impl LoadParams {
+    /// Load parameters from a JSON object. `seed` is accepted as another name of `base_seed`.
+    pub fn new(mut values: Map<String, Value>) -> Self {
+        values.retain(|_, value| !value.is_null());
+        if let Some(seed) = values.remove("seed") {
+            values.entry("base_seed").or_insert(seed);
+        }
+        Self(values)
+    }
+
+    /// The value of `key` as an unsigned integer, if it is one.
+    pub fn u64(&self, key: &str) -> Option<u64> {
+        self.0.get(key).and_then(Value::as_u64)
+    }
+
+    /// All values.
+    pub const fn as_map(&self) -> &Map<String, Value> {
+        &self.0
+    }
+}
+
+/// Why a pipeline could not be loaded. The text is shown to users: what happened, and what to do about it.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum LoadError {
+    /// A load parameter is outside what the pipeline supports.
+    #[error("cannot load {pipeline}: {key} {problem}")]
+    InvalidParameter {
+        /// The pipeline's id.
+        pipeline: String,
+        /// The offending key.
+        key: String,
+        /// What is wrong with its value, and which values work.
+        problem: String,
+    },
+    /// Memory ran out while loading.
+    #[error("not enough memory to load {pipeline}: {detail}. Use a smaller size, or unload another pipeline")]
+    OutOfMemory {
+        /// The pipeline's id.
+        pipeline: String,
+        /// What was being allocated.
+        detail: String,
+    },
+    /// Anything else.
+    #[error("cannot load {pipeline}: {detail}")]
+    Failed {
+        /// The pipeline's id.
+        pipeline: String,
+        /// What happened.
+        detail: String,
+    },
+}
+
+impl LoadError {
+    /// The machine-readable code clients see.
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::InvalidParameter { .. } => "invalid_parameters",
+            Self::OutOfMemory { .. } => "out_of_memory",
+            Self::Failed { .. } => "load_failed",
+        }
+    }
+}
+
+/// Why a chunk failed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum GenerateError {
+    /// Memory ran out: the session cannot go on.
+    #[error("out of memory: {0}. Use a smaller size, or unload another pipeline")]
+    OutOfMemory(String),
+    /// This chunk failed; the next may work.
+    #[error("{0}")]
+    Failed(String),
+}
+
+impl GenerateError {
+    /// The machine-readable code clients see.
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::OutOfMemory(_) => "out_of_memory",
+            Self::Failed(_) => "pipeline_failed",
+        }
+    }
+
+    /// Whether trying another chunk makes sense.
+    pub const fn is_fatal(&self) -> bool {
+        matches!(self, Self::OutOfMemory(_))
+    }
+}
+
+/// How the frames of a chunk are chosen from the backlog.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sampling {
+    /// Spread evenly over everything that waits; what is between is dropped. For models slower than their input.
+    Uniform,
+    /// The newest consecutive frames. For pipelines that compare neighbours.
+    Consecutive,
+}
+
+/// What a generator waits for before a chunk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Needs {
+    /// Nothing: it runs freely, throttled by its consumers.
+    Nothing,
+    /// `count` frames on every connected video port.
+    Frames {
+        /// How many.
+        count: usize,
+        /// Which.
+        sampling: Sampling,
+    },
+}
+
+/// Reads files that clients name in parameters, inside the directories that the user has allowed.
+pub trait AssetLoader: Sync {
+    /// The picture at `path`.
+    ///
+    /// # Errors
+    /// A text for the user when the path is outside the allowed directories or is no readable picture.
+    fn image(&self, path: &str) -> Result<Image, String>;
+}
+
+/// An [`AssetLoader`] without any files.
+pub struct NoAssets;
+
+impl AssetLoader for NoAssets {
+    fn image(&self, path: &str) -> Result<Image, String> {
+        Err(format!("{path}: no files can be read here"))
+    }
+}
+
+/// One call's input.
+pub struct Chunk<'a> {
+    /// Number of this chunk in its session, from 1.
+    pub index: u64,
+    /// What drives the session.
+    pub mode: InputMode,
+    /// The chunk's parameters.
+    pub parameters: &'a Snapshot,
+    /// Frames per connected video port, oldest first, as many as [`Needs::Frames`] asked for; empty in text mode.
+    pub inputs: BTreeMap<String, Vec<Frame>>,
+    /// Resolves files named in parameters.
+    pub assets: &'a dyn AssetLoader,
+    /// The time at which the chunk starts.
+    pub now: Timestamp,
+}
+
+/// Something a generator hands out while it works on a chunk.
+#[derive(Clone, Debug)]
+pub enum Output {
+    /// A picture, on an output port. It is on its way to the viewer before the chunk ends.
+    Frame {
+        /// The port's name.
+        port: &'static str,
+        /// The picture.
+        image: Image,
+        /// The capture time of the input it derives from; `None` lets the pacer schedule it.
+        captured_at: Option<Timestamp>,
+    },
+    /// A value for non-video ports: becomes a parameter of whatever is connected.
+    Value {
+        /// The port's name.
+        port: &'static str,
+        /// The value.
+        value: Value,
+    },
+}
+
+/// What a chunk tells about itself beyond its outputs.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ChunkReport {
+    /// The rate at which the pictures should be shown, when the pipeline has one of its own.
+    pub frame_rate: Option<f64>,
+    /// Parameters that could not be used, each with its reason; the chunk went on without them.
+    pub parameter_problems: Vec<(String, String)>,
+    /// Time spent per named stage, for profiles.
+    pub stages: Vec<(&'static str, Duration)>,
+}
+
+/// One session's run of a pipeline, owned by one thread.
+pub trait Generator: Send {
+    /// What the next chunk waits for.
+    fn needs(&self, mode: InputMode) -> Needs;
+
+    /// Works on one chunk and hands every output to `emit` as soon as it exists.
+    ///
+    /// # Errors
+    /// [`GenerateError`]; one-shot parameters of a failed chunk are delivered again with the next.
+    fn generate(
+        &mut self,
+        chunk: Chunk<'_>,
+        emit: &mut dyn FnMut(Output),
+    ) -> Result<ChunkReport, GenerateError>;
+
+    /// Forgets all temporal state, as for a hard cut.
+    fn reset(&mut self);
+}
+
+/// What loading yields: everything that sessions may share.
+pub trait LoadedPipeline: Send + Sync {
+    /// A generator with fresh state.
+    ///
+    /// # Errors
+    /// [`LoadError`] when the session's own memory cannot be had.
+    fn start(&self) -> Result<Box<dyn Generator>, LoadError>;
+
+    /// The LoRA adapters in use, as `{path, scale, …}` objects.
+    fn loaded_lora_adapters(&self) -> Vec<Value> {
+        Vec::new()
+    }
+}
+
+/// A kind of processing that can be loaded.
+pub trait Pipeline: Send + Sync {
+    /// The document that describes it to clients.
+    fn schema(&self) -> &PipelineSchema;
+
+    /// Loads it. `stage` is told what is going on, in a few words for the user ("Loading text encoder…").
+    ///
+    /// # Errors
+    /// [`LoadError`]. Whatever was allocated is freed.
+    fn load(&self, params: &LoadParams, stage: &dyn Fn(&str)) -> Result<Arc<dyn LoadedPipeline>, LoadError>;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn null_load_parameters_equal_absent_ones_and_seed_is_base_seed() {
+        let Value::Object(map) = json!({"height": null, "seed": 7}) else { panic!() };
+        let Value::Object(plain) = json!({"base_seed": 7}) else { panic!() };
+        assert_eq!(LoadParams::new(map), LoadParams::new(plain));
+    }
+}
