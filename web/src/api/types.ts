@@ -1,0 +1,150 @@
+import { z } from 'zod'
+
+export const modeSchema = z.enum(['text', 'video'])
+export type Mode = z.infer<typeof modeSchema>
+
+export type ParamValue = unknown
+export type Params = Record<string, ParamValue>
+
+export const propUiSchema = z.looseObject({
+  category: z.string().optional(),
+  is_load_param: z.boolean().optional(),
+  order: z.number().nullish(),
+  component: z.string().nullish(),
+  modes: z.array(z.string()).nullish(),
+  label: z.string().nullish(),
+  section: z.string().nullish(),
+  unit: z.string().nullish(),
+  step: z.number().nullish(),
+  presets: z.array(z.unknown()).nullish(),
+  advanced: z.boolean().nullish(),
+  multiple_of: z.number().nullish(),
+})
+
+export interface JsonProp {
+  type?: string | undefined
+  title?: string | undefined
+  description?: string | undefined
+  default?: unknown
+  minimum?: number | undefined
+  maximum?: number | undefined
+  multipleOf?: number | undefined
+  minItems?: number | undefined
+  maxItems?: number | undefined
+  enum?: unknown[] | undefined
+  items?: JsonProp | undefined
+  anyOf?: JsonProp[] | undefined
+  $ref?: string | undefined
+  ui?: z.infer<typeof propUiSchema> | undefined
+}
+
+export const propSchema: z.ZodType<JsonProp> = z.lazy(() =>
+  z.looseObject({
+    type: z.string().optional(),
+    title: z.string().optional(),
+    description: z.string().optional(),
+    default: z.unknown().optional(),
+    minimum: z.number().optional(),
+    maximum: z.number().optional(),
+    multipleOf: z.number().optional(),
+    minItems: z.number().optional(),
+    maxItems: z.number().optional(),
+    enum: z.array(z.unknown()).optional(),
+    items: propSchema.optional(),
+    anyOf: z.array(propSchema).optional(),
+    $ref: z.string().optional(),
+    ui: propUiSchema.optional(),
+  }),
+)
+
+export const pipelineSchema = z.looseObject({
+  id: z.string(),
+  name: z.string().catch(''),
+  description: z.string().nullish().catch(null),
+  supported_modes: z.array(modeSchema).catch(['video']),
+  default_mode: modeSchema.catch('video'),
+  supports_prompts: z.boolean().catch(true),
+  default_temporal_interpolation_method: z.enum(['linear', 'slerp']).nullish().catch(null),
+  default_temporal_interpolation_steps: z.number().nullish().catch(null),
+  estimated_vram_gb: z.number().nullish().catch(null),
+  requires_models: z.boolean().catch(false),
+  supports_cache_management: z.boolean().catch(false),
+  min_dimension: z.number().catch(1),
+  usage: z.array(z.string()).catch([]),
+  config_schema: z
+    .looseObject({
+      $defs: z.record(z.string(), propSchema).optional(),
+      properties: z.record(z.string(), propSchema).catch({}),
+    })
+    .catch({ properties: {} }),
+  mode_defaults: z.record(z.string(), z.record(z.string(), z.unknown())).nullish().catch(null),
+  plugin_name: z.string().nullish().catch(null),
+  example_prompts: z.array(z.string()).nullish().catch(null),
+  default_prompt: z.string().nullish().catch(null),
+})
+export type Pipeline = z.infer<typeof pipelineSchema>
+
+export const statusSchema = z.looseObject({
+  status: z.enum(['not_loaded', 'loading', 'loaded', 'error']),
+  pipeline_id: z.string().nullish(),
+  load_params: z.record(z.string(), z.unknown()).nullish(),
+  error: z.string().nullish(),
+  error_code: z.string().nullish(),
+  loading_stage: z.string().nullish(),
+})
+export type PipelineStatus = z.infer<typeof statusSchema>
+
+export const healthSchema = z.looseObject({
+  server_start_time: z.number(),
+  version: z.string().catch(''),
+})
+export type Health = z.infer<typeof healthSchema>
+
+export const answerSchema = z.looseObject({
+  sdp: z.string(),
+  type: z.enum(['answer', 'offer', 'pranswer', 'rollback']),
+  sessionId: z.string(),
+})
+export type Answer = z.infer<typeof answerSchema>
+
+export const assetSchema = z.looseObject({ name: z.string(), path: z.string(), type: z.string().catch('') })
+export type Asset = z.infer<typeof assetSchema>
+
+export const logTailSchema = z.looseObject({ lines: z.array(z.string()), offset: z.number() })
+
+export const modelProgressSchema = z.looseObject({
+  downloaded: z.boolean(),
+  progress: z
+    .looseObject({
+      is_downloading: z.boolean().catch(false),
+      percentage: z.number().nullish(),
+      current_artifact: z.string().nullish(),
+      error: z.string().nullish(),
+      downloaded_bytes: z.number().nullish(),
+      total_bytes: z.number().nullish(),
+    })
+    .nullish(),
+})
+export type ModelStatus = z.infer<typeof modelProgressSchema>
+
+const nullableNumber = z.number().nullish()
+export const metricsSchema = z.looseObject({
+  fps_in: nullableNumber,
+  fps_generated: nullableNumber,
+  fps_out: nullableNumber,
+  chunk_ms: nullableNumber,
+  chunk_frames: nullableNumber,
+  queue_frames: nullableNumber,
+  drops: z.record(z.string(), z.number().nullish()).nullish(),
+  bitrate_bps: nullableNumber,
+  rtt_ms: nullableNumber,
+  loss: nullableNumber,
+  encode_ms: nullableNumber,
+  codec: z.string().nullish(),
+  width: nullableNumber,
+  height: nullableNumber,
+  recording: z.boolean().nullish(),
+  vram_used_mb: nullableNumber,
+  vram_total_mb: nullableNumber,
+})
+export type ServerMetrics = z.infer<typeof metricsSchema>
