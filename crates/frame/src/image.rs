@@ -205,12 +205,14 @@ pub struct Frame {
     pub epoch: u64,
     /// The chunk (one call of a pipeline) that produced the frame; 0 for frames straight from a source.
     pub chunk: u64,
+    /// The newest parameter update that influenced the frame.
+    pub revision: u64,
 }
 
 impl Frame {
     /// A frame of epoch 0 straight from a source.
     pub const fn new(image: Image, captured_at: Timestamp) -> Self {
-        Self { image, captured_at, epoch: 0, chunk: 0 }
+        Self { image, captured_at, epoch: 0, chunk: 0, revision: 0 }
     }
 }
 

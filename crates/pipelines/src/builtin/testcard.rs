@@ -304,7 +304,7 @@ mod tests {
 
         fn set(&mut self, value: Value) {
             let Value::Object(map) = value else { panic!() };
-            self.store.merge(&map, None);
+            self.store.merge(&map, 0);
         }
 
         fn chunk(&mut self, inputs: Vec<Frame>) -> (Vec<Image>, ChunkReport) {

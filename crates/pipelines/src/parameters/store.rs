@@ -3,16 +3,13 @@ use crate::prompt::{Prompt, Transition, parse_prompts};
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 
-/// Most update ids that wait for a chunk; older ones are forgotten.
-const MAX_IDS: usize = 64;
-
 /// The parameters of one node between chunks. Updates coalesce per key, so that a fast slider costs nothing and its
 /// last value always arrives; one-shots wait for the chunk that takes them.
 #[derive(Clone, Debug, Default)]
 pub struct ParameterStore {
     sticky: Map<String, Value>,
     pending: Map<String, Value>,
-    ids: Vec<String>,
+    revision: u64,
     changed: bool,
 }
 
@@ -20,12 +17,12 @@ impl ParameterStore {
     /// A store that starts with `initial` values, already validated.
     pub fn new(initial: &Map<String, Value>) -> Self {
         let mut store = Self::default();
-        store.merge(initial, None);
+        store.merge(initial, 0);
         store
     }
 
-    /// Merges validated values; `id` is reported by the snapshot that carries them.
-    pub fn merge(&mut self, values: &Map<String, Value>, id: Option<&str>) {
+    /// Merges validated values. `revision` numbers the update; snapshots report the newest that they contain.
+    pub fn merge(&mut self, values: &Map<String, Value>, revision: u64) {
         for (key, value) in values {
             match key_kind(key) {
                 KeyKind::Sticky => {
@@ -48,12 +45,7 @@ impl ParameterStore {
             }
             self.changed = true;
         }
-        if let Some(id) = id {
-            if self.ids.len() == MAX_IDS {
-                self.ids.remove(0);
-            }
-            self.ids.push(id.to_owned());
-        }
+        self.revision = self.revision.max(revision);
     }
 
     /// The parameters for the next chunk. One-shots and accumulated values are taken out.
@@ -68,14 +60,14 @@ impl ParameterStore {
         Snapshot {
             values,
             one_shots,
-            ids: std::mem::take(&mut self.ids),
+            revision: self.revision,
             changed: std::mem::take(&mut self.changed),
         }
     }
 
     /// Gives back what a chunk took but could not use, unless something newer arrived.
     pub fn restore(&mut self, snapshot: Snapshot) {
-        let Snapshot { mut values, one_shots, ids, .. } = snapshot;
+        let Snapshot { mut values, one_shots, .. } = snapshot;
         for key in one_shots {
             let Some(value) = values.shift_remove(&key) else { continue };
             let stale = key == "transition"
@@ -85,9 +77,6 @@ impl ParameterStore {
                 self.changed = true;
             }
         }
-        self.ids.splice(0..0, ids);
-        let excess = self.ids.len().saturating_sub(MAX_IDS);
-        self.ids.drain(..excess);
     }
 
     /// The values that hold until they are changed.
@@ -137,7 +126,7 @@ fn released_mouse(taken: &Value) -> Option<Value> {
 pub struct Snapshot {
     values: Map<String, Value>,
     one_shots: Vec<String>,
-    ids: Vec<String>,
+    revision: u64,
     changed: bool,
 }
 
@@ -172,9 +161,9 @@ impl Snapshot {
         self.values.insert(key.to_owned(), value);
     }
 
-    /// Names of the updates that this chunk is the first to carry.
-    pub fn ids(&self) -> &[String] {
-        &self.ids
+    /// Number of the newest update that this snapshot contains.
+    pub const fn revision(&self) -> u64 {
+        self.revision
     }
 
     /// Whether anything arrived since the snapshot before.
@@ -203,20 +192,20 @@ mod tests {
     #[test]
     fn sticky_values_stay_and_one_shots_are_delivered_once() {
         let mut store = ParameterStore::new(&map(json!({"noise_scale": 0.5})));
-        store.merge(&map(json!({"reset_cache": true})), Some("a"));
+        store.merge(&map(json!({"reset_cache": true})), 1);
         let first = store.take();
         assert!(first.is_true("reset_cache") && first.changed());
-        assert_eq!(first.ids(), ["a"]);
+        assert_eq!(first.revision(), 1);
         let second = store.take();
-        assert!(!second.is_true("reset_cache") && !second.changed() && second.ids().is_empty());
+        assert!(!second.is_true("reset_cache") && !second.changed());
         assert_eq!(second.f64("noise_scale"), Some(0.5));
     }
 
     #[test]
     fn a_reset_is_not_lost_to_a_later_false() {
         let mut store = ParameterStore::default();
-        store.merge(&map(json!({"reset_cache": true})), None);
-        store.merge(&map(json!({"reset_cache": false})), None);
+        store.merge(&map(json!({"reset_cache": true})), 0);
+        store.merge(&map(json!({"reset_cache": false})), 0);
         assert!(store.take().is_true("reset_cache"));
     }
 
@@ -225,9 +214,9 @@ mod tests {
         let mut store = ParameterStore::default();
         store.merge(
             &map(json!({"lora_scales": [{"path": "a", "scale": 1}, {"path": "b", "scale": 1}]})),
-            None,
+            0,
         );
-        store.merge(&map(json!({"lora_scales": [{"path": "a", "scale": 2}]})), None);
+        store.merge(&map(json!({"lora_scales": [{"path": "a", "scale": 2}]})), 0);
         let scales: Value = store.take().get("lora_scales").unwrap();
         assert_eq!(scales, json!([{"path": "b", "scale": 1}, {"path": "a", "scale": 2}]));
     }
@@ -235,13 +224,13 @@ mod tests {
     #[test]
     fn mouse_movement_adds_up_and_buttons_stay_held() {
         let mut store = ParameterStore::default();
-        store.merge(&map(json!({"ctrl_input": {"button": ["KeyW"], "mouse": [1, 2]}})), None);
-        store.merge(&map(json!({"ctrl_input": {"mouse": [3, -1]}})), None);
+        store.merge(&map(json!({"ctrl_input": {"button": ["KeyW"], "mouse": [1, 2]}})), 0);
+        store.merge(&map(json!({"ctrl_input": {"mouse": [3, -1]}})), 0);
         let taken: Value = store.take().get("ctrl_input").unwrap();
         assert_eq!(taken, json!({"button": ["KeyW"], "mouse": [4.0, 1.0]}));
         let next: Value = store.take().get("ctrl_input").unwrap();
         assert_eq!(next, json!({"button": ["KeyW"], "mouse": [0.0, 0.0]}));
-        store.merge(&map(json!({"ctrl_input": {"button": [], "mouse": [0, 0]}})), None);
+        store.merge(&map(json!({"ctrl_input": {"button": [], "mouse": [0, 0]}})), 0);
         store.take();
         assert!(store.take().get::<Value>("ctrl_input").is_none());
     }
@@ -251,7 +240,7 @@ mod tests {
         let mut store = ParameterStore::new(&map(json!({"prompts": [{"text": "a", "weight": 1.0}]})));
         store.merge(
             &map(json!({"transition": {"target_prompts": [{"text": "b", "weight": 1.0}], "num_steps": 2}})),
-            None,
+            0,
         );
         assert_eq!(store.take().transition().unwrap().num_steps, 2);
         let later = store.take();
@@ -262,22 +251,21 @@ mod tests {
     #[test]
     fn new_prompts_cancel_a_waiting_transition() {
         let mut store = ParameterStore::default();
-        store.merge(&map(json!({"transition": {"target_prompts": ["b"], "num_steps": 2}})), None);
-        store.merge(&map(json!({"prompts": ["c"]})), None);
+        store.merge(&map(json!({"transition": {"target_prompts": ["b"], "num_steps": 2}})), 0);
+        store.merge(&map(json!({"prompts": ["c"]})), 0);
         assert!(store.take().transition().is_none());
     }
 
     #[test]
     fn a_failed_chunk_returns_its_one_shots_unless_newer_ones_came() {
         let mut store = ParameterStore::default();
-        store.merge(&map(json!({"reset_cache": true, "images": ["old"]})), Some("x"));
+        store.merge(&map(json!({"reset_cache": true, "images": ["old"]})), 1);
         let failed = store.take();
-        store.merge(&map(json!({"images": ["new"]})), None);
+        store.merge(&map(json!({"images": ["new"]})), 0);
         store.restore(failed);
         let again = store.take();
         assert!(again.is_true("reset_cache"));
         assert_eq!(again.get::<Vec<String>>("images").unwrap(), ["new"]);
-        assert_eq!(again.ids(), ["x"]);
     }
 
     proptest! {
@@ -293,13 +281,13 @@ mod tests {
             for event in events {
                 match event {
                     Some((2, _)) => {
-                        store.merge(&map(json!({"reset_cache": true})), None);
+                        store.merge(&map(json!({"reset_cache": true})), 0);
                         sent += usize::from(!waiting);
                         waiting = true;
                     }
                     Some((key, value)) => {
                         let key = ["base_seed", "other"][key];
-                        store.merge(&Map::from_iter([(key.to_owned(), json!(value))]), None);
+                        store.merge(&Map::from_iter([(key.to_owned(), json!(value))]), 0);
                         expected.insert(key.to_owned(), json!(value));
                     }
                     None => {
