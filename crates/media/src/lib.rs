@@ -1,1 +1,7 @@
-//! 
+//! Video codecs for Scope: pictures to packets and back.
+//!
+//! Bytes from outside never panic: they become pictures or errors.
+
+pub mod codec;
+#[cfg(test)]
+mod testing;
