@@ -24,7 +24,9 @@ function detailText(detail: unknown): string | null {
   if (typeof detail === 'string') return detail
   if (Array.isArray(detail)) {
     const lines = detail
-      .map((item: { loc?: unknown[]; msg?: string }) => [item.loc?.slice(1).join('.'), item.msg].filter(Boolean).join(': '))
+      .map((item: { loc?: unknown[]; msg?: string }) =>
+        [item.loc?.slice(1).join('.'), item.msg].filter(Boolean).join(': '),
+      )
       .filter(Boolean)
     return lines.length > 0 ? lines.join('; ') : null
   }

@@ -51,10 +51,7 @@ export function addWeighted<T extends Weighted>(items: readonly T[], added: T): 
 export function removeWeighted<T extends Weighted>(items: readonly T[], index: number): T[] {
   const rest = items.filter((_, i) => i !== index)
   if (rest.every((item) => item.locked)) {
-    return withWeights(
-      rest,
-      largestRemainder(rest.map((item) => item.weight)),
-    )
+    return withWeights(rest, largestRemainder(rest.map((item) => item.weight)))
   }
   const frozen = rest.reduce((sum, item) => (item.locked ? sum + item.weight : sum), 0)
   const shares = largestRemainder(

@@ -192,9 +192,7 @@ function planField(pipeline: Pipeline, mode: Mode, key: string, prop: Resolved):
     options: prop.nullable && options.length > 0 ? [{ value: null, label: 'None' }, ...options] : options,
     advanced: prop.ui?.advanced === true,
     asset:
-      widget === 'asset'
-        ? { kind: component as 'image' | 'audio' | 'video', list: prop.type === 'array' }
-        : undefined,
+      widget === 'asset' ? { kind: component as 'image' | 'audio' | 'video', list: prop.type === 'array' } : undefined,
   }
 }
 

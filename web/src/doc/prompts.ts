@@ -1,0 +1,81 @@
+import { type DraftPrompt, draftPrompt, HISTORY_LIMIT, MAX_PROMPTS, type ProjectDoc, type WirePrompt } from './model'
+import { addWeighted, largestRemainder, removeWeighted, setWeight } from './weights'
+
+/** Pure changes of the prompt part of the document. */
+
+/** What goes over the wire for a draft: trimmed texts, empty ones left out, shares that sum to 100. */
+export function wirePrompts(draft: readonly DraftPrompt[]): WirePrompt[] {
+  const filled = draft.map(({ text, weight }) => ({ text: text.trim(), weight })).filter(({ text }) => text !== '')
+  const shares = largestRemainder(filled.map(({ weight }) => weight))
+  return filled.map(({ text }, index) => ({ text, weight: shares[index] ?? 0 }))
+}
+
+export function samePrompts(a: readonly WirePrompt[], b: readonly WirePrompt[]): boolean {
+  return a.length === b.length && a.every((prompt, i) => prompt.text === b[i]?.text && prompt.weight === b[i]?.weight)
+}
+
+export function sameTexts(a: readonly WirePrompt[], b: readonly WirePrompt[]): boolean {
+  return a.length === b.length && a.every((prompt, i) => prompt.text === b[i]?.text)
+}
+
+/** One line for lists: "a dog" or "a dog 60 + a cow 40". */
+export function promptLabel(prompts: readonly WirePrompt[]): string {
+  const [only] = prompts
+  if (prompts.length === 1 && only) return only.text
+  return prompts.map(({ text, weight }) => `${text} ${weight}`).join(' + ')
+}
+
+export function draftFrom(prompts: readonly WirePrompt[]): DraftPrompt[] {
+  const drafts = prompts.slice(0, MAX_PROMPTS).map(({ text, weight }) => draftPrompt(text, weight))
+  return drafts.length > 0 ? drafts : [draftPrompt('')]
+}
+
+type Change = (doc: ProjectDoc) => ProjectDoc
+
+export const setText =
+  (index: number, text: string): Change =>
+  (doc) => ({ ...doc, draft: doc.draft.map((prompt, i) => (i === index ? { ...prompt, text } : prompt)) })
+
+export const changeWeight =
+  (index: number, weight: number): Change =>
+  (doc) => ({ ...doc, draft: setWeight(doc.draft, index, weight) })
+
+export const toggleLock =
+  (index: number): Change =>
+  (doc) => ({
+    ...doc,
+    draft: doc.draft.map((prompt, i) => (i === index ? { ...prompt, locked: !prompt.locked } : prompt)),
+  })
+
+export const addPrompt: Change = (doc) =>
+  doc.draft.length >= MAX_PROMPTS ? doc : { ...doc, draft: addWeighted(doc.draft, draftPrompt('')) }
+
+export const removePrompt =
+  (index: number): Change =>
+  (doc) =>
+    doc.draft.length <= 1 ? doc : { ...doc, draft: removeWeighted(doc.draft, index) }
+
+export const setDraft =
+  (prompts: readonly WirePrompt[]): Change =>
+  (doc) => ({ ...doc, draft: draftFrom(prompts) })
+
+export const revertDraft: Change = (doc) => ({ ...doc, draft: draftFrom(doc.onAir) })
+
+/** Puts prompts on air and remembers their texts, newest first. */
+export const putOnAir =
+  (prompts: readonly WirePrompt[]): Change =>
+  (doc) => {
+    if (prompts.length === 0) return doc
+    const texts = prompts.map(({ text }) => text)
+    const history = [...texts, ...doc.history.filter((text) => !texts.includes(text))].slice(0, HISTORY_LIMIT)
+    return { ...doc, onAir: [...prompts], history }
+  }
+
+export const storeInDeck =
+  (slot: number, prompts: readonly WirePrompt[] | null): Change =>
+  (doc) => ({ ...doc, deck: doc.deck.map((old, i) => (i === slot ? (prompts ? [...prompts] : null) : old)) })
+
+export function firstFreeSlot(doc: ProjectDoc): number | null {
+  const slot = doc.deck.findIndex((entry) => entry === null)
+  return slot >= 0 ? slot : null
+}

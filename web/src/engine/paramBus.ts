@@ -1,0 +1,97 @@
+import type { Params } from '../api/types'
+
+/** The part of an `RTCDataChannel` the bus needs. */
+export interface ParamChannel {
+  readonly readyState: RTCDataChannelState
+  send(text: string): void
+}
+
+export const FLUSH_INTERVAL_MS = 34
+
+/**
+ * Sends parameters to the server. A key set often keeps only its last value and leaves at most 30 times a second; a
+ * message (a take, a pause, a cache reset) leaves at once and in order. While no channel is open everything waits.
+ */
+export class ParamBus {
+  private channel: ParamChannel | null = null
+  private sticky: Params = {}
+  private queue: Params[] = []
+  private timer: ReturnType<typeof setTimeout> | null = null
+  private lastFlush = Number.NEGATIVE_INFINITY
+
+  constructor(private readonly now: () => number = () => performance.now()) {}
+
+  /** Uses a channel that has opened and sends what waited for it. */
+  attach(channel: ParamChannel): void {
+    this.channel = channel
+    this.flush()
+  }
+
+  detach(): void {
+    this.channel = null
+    this.clearTimer()
+  }
+
+  /** Forgets values that a new session's initial parameters carry anyway; messages stay queued. */
+  forgetSticky(): void {
+    this.sticky = {}
+  }
+
+  /** Forgets everything, at the end of a session. */
+  clear(): void {
+    this.sticky = {}
+    this.queue = []
+    this.clearTimer()
+  }
+
+  set(key: string, value: unknown): void {
+    this.sticky[key] = value
+    this.schedule()
+  }
+
+  /** One message, kept whole and in order. Values set before it leave before it. */
+  send(message: Params): void {
+    if (Object.keys(this.sticky).length > 0) {
+      this.queue.push(this.sticky)
+      this.sticky = {}
+    }
+    this.queue.push(message)
+    this.flush()
+  }
+
+  get pending(): number {
+    return this.queue.length + (Object.keys(this.sticky).length > 0 ? 1 : 0)
+  }
+
+  private schedule(): void {
+    if (this.timer !== null || !this.open()) return
+    const wait = Math.max(0, this.lastFlush + FLUSH_INTERVAL_MS - this.now())
+    this.timer = setTimeout(() => {
+      this.timer = null
+      this.flush()
+    }, wait)
+  }
+
+  private open(): boolean {
+    return this.channel?.readyState === 'open'
+  }
+
+  private flush(): void {
+    if (!this.channel || !this.open()) return
+    this.clearTimer()
+    if (Object.keys(this.sticky).length > 0) {
+      this.queue.push(this.sticky)
+      this.sticky = {}
+    }
+    const messages = this.queue
+    if (messages.length === 0) return
+    this.queue = []
+    this.lastFlush = this.now()
+    for (const message of messages) this.channel.send(JSON.stringify(message))
+  }
+
+  private clearTimer(): void {
+    if (this.timer !== null) clearTimeout(this.timer)
+    this.timer = null
+  }
+}
