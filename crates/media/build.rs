@@ -2,6 +2,7 @@
 //!
 //! The shim keeps libvpx's versioned structs in C, so any libvpx from 1.8 on works without generated bindings.
 
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 fn main() {
@@ -37,20 +38,33 @@ fn main() {
     shim.compile("scope_vpx_shim");
 
     // Static where the archive lies beside the shared library, so that the binary runs on machines without the
-    // package. pkg-config would never choose static for a library below /usr.
-    let library_dirs = match pkg_config::get_variable("vpx", "libdir") {
-        Ok(dir) => vec![dir.into()],
-        Err(_) => vpx.link_paths,
-    };
-    for dir in &library_dirs {
-        println!("cargo::rustc-link-search=native={}", dir.display());
+    // package. pkg-config would never choose static for a library below /usr, nor does its libdir always hold the
+    // library (Debian's is in a multiarch directory), so the C compiler is asked as well.
+    let mut dirs = vpx.link_paths;
+    dirs.extend(pkg_config::get_variable("vpx", "libdir").map(PathBuf::from));
+    dirs.extend(compiler_finds("libvpx.a"));
+    match dirs.iter().find(|dir| dir.join("libvpx.a").is_file()) {
+        Some(dir) => {
+            println!("cargo::rustc-link-search=native={}", dir.display());
+            println!("cargo::rustc-link-lib=static=vpx");
+            println!("cargo::rustc-link-lib=m");
+        }
+        None => {
+            for dir in &dirs {
+                println!("cargo::rustc-link-search=native={}", dir.display());
+            }
+            println!("cargo::rustc-link-lib=vpx");
+        }
     }
-    if library_dirs.iter().any(|dir| dir.join("libvpx.a").is_file()) {
-        println!("cargo::rustc-link-lib=static=vpx");
-        println!("cargo::rustc-link-lib=m");
-    } else {
-        println!("cargo::rustc-link-lib=vpx");
-    }
+}
+
+/// The directory in which the C compiler would find a library file.
+fn compiler_finds(file: &str) -> Option<PathBuf> {
+    let mut compiler = cc::Build::new().cargo_metadata(false).get_compiler().to_command();
+    let output = compiler.arg(format!("-print-file-name={file}")).output().ok()?;
+    let path = PathBuf::from(String::from_utf8(output.stdout).ok()?.trim());
+    // A bare name back means that it was not found.
+    path.is_absolute().then(|| path.canonicalize().ok()?.parent().map(Path::to_path_buf))?
 }
 
 /// Whether `program` can be started at all.
