@@ -1,0 +1,224 @@
+//! The steps, in the order of CI: cheap ones first, what others need before them.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result};
+
+use crate::process::{Context, program, run};
+use crate::{tools, workspace};
+
+/// One named check.
+pub(crate) struct Step {
+    pub(crate) name: &'static str,
+    pub(crate) about: &'static str,
+    /// Steps of the same run that must have passed.
+    needs: &'static [&'static str],
+    run: fn(&Context) -> Result<Outcome>,
+}
+
+/// How a step ended when nothing was wrong.
+pub(crate) enum Outcome {
+    Passed,
+    Skipped(String),
+}
+
+use Outcome::{Passed, Skipped};
+
+const fn step(name: &'static str, about: &'static str, run: fn(&Context) -> Result<Outcome>) -> Step {
+    Step { name, about, needs: &[], run }
+}
+
+pub(crate) const STEPS: &[Step] = &[
+    step(
+        "tools",
+        "install what the tests need (Debian packages, only the missing ones)",
+        tools::system_packages,
+    ),
+    step("fmt", "rustfmt", |c| c.cargo(&["fmt", "--all", "--check"]).map(|()| Passed)),
+    step("workspace", "crate directions, file sizes, forbidden words, repository size", workspace::check),
+    step("licences", "licences, bans and sources of all dependencies (cargo deny)", licences),
+    step("typos", "spelling", typos),
+    step("web", "npm ci, biome, types, vitest, build", web),
+    step("clippy", "clippy, warnings are errors", |c| {
+        c.cargo(&["clippy", "--release", "--workspace", "--all-targets", "--", "-D", "warnings"])
+            .map(|()| Passed)
+    }),
+    step("test", "Rust tests, documentation examples included", |c| {
+        c.cargo(&["test", "--release", "--workspace"]).map(|()| Passed)
+    }),
+    step("docs", "rustdoc, warnings are errors", docs),
+    step("build", "the product", |c| c.cargo(&["build", "--release"]).map(|()| Passed)),
+    step("fuzz", "fuzz targets compile", fuzz),
+    Step {
+        name: "stories",
+        about: "browser stories in headless Chromium (tests/e2e)",
+        needs: &["web", "build"],
+        run: stories,
+    },
+    Step { name: "clients", about: "other WebRTC clients (tests/clients)", needs: &["build"], run: clients },
+];
+
+fn licences(context: &Context) -> Result<Outcome> {
+    if !tools::cargo_deny(context)? {
+        return Ok(Skipped("cargo-deny is not installed".to_owned()));
+    }
+    context.cargo(&["deny", "--workspace", "check", "licenses", "bans", "sources"])?;
+    Ok(Passed)
+}
+
+fn typos(context: &Context) -> Result<Outcome> {
+    let Some(typos) = tools::typos(context)? else {
+        return Ok(Skipped("typos is not installed".to_owned()));
+    };
+    run(&mut program(&context.root, typos))?;
+    Ok(Passed)
+}
+
+fn web(context: &Context) -> Result<Outcome> {
+    let folder = context.root.join("web");
+    if tools::npm_install_needed(&folder, context.ci) {
+        run(program(&folder, "npm").args(["ci", "--no-audit", "--no-fund"]))?;
+    }
+    // A later check runs although an earlier one failed: one round shows everything.
+    let mut first_error = None;
+    for script in ["lint", "typecheck", "test", "build"] {
+        if let Err(error) = run(program(&folder, "npm").args(["run", "--silent", script])) {
+            println!("{error}");
+            first_error.get_or_insert(error);
+        }
+    }
+    first_error.map_or(Ok(Passed), Err)
+}
+
+fn docs(context: &Context) -> Result<Outcome> {
+    let mut command = context.cargo_command(&["doc", "--release", "--workspace", "--no-deps"]);
+    run(command.env("RUSTDOCFLAGS", "-Dwarnings"))?;
+    Ok(Passed)
+}
+
+fn fuzz(context: &Context) -> Result<Outcome> {
+    if !context.root.join("fuzz/Cargo.toml").is_file() {
+        return Ok(Skipped("there is no fuzz/".to_owned()));
+    }
+    let mut command = context.cargo_command(&["check", "--release", "--manifest-path", "fuzz/Cargo.toml"]);
+    run(command.env("CARGO_TARGET_DIR", context.target.join("fuzz")))?;
+    Ok(Passed)
+}
+
+fn stories(context: &Context) -> Result<Outcome> {
+    if !context.root.join("tests/e2e/run.mjs").is_file() {
+        return Ok(Skipped("there is no tests/e2e/run.mjs".to_owned()));
+    }
+    run(program(&context.root, "node").arg("tests/e2e/run.mjs").env("SCOPE_BIN", context.scope_binary()))?;
+    Ok(Passed)
+}
+
+fn clients(context: &Context) -> Result<Outcome> {
+    let folder = context.root.join("tests/clients");
+    let scripts = python_files(&folder)?;
+    if scripts.is_empty() {
+        return Ok(Skipped("there is no tests/clients/*.py".to_owned()));
+    }
+    let Some(python) = tools::clients_python(context, &folder)? else {
+        return Ok(Skipped("aiortc is not installed".to_owned()));
+    };
+    let mut first_error = None;
+    for script in scripts {
+        let mut command = program(&context.root, &python);
+        if let Err(error) = run(command.arg(&script).env("SCOPE_BIN", context.scope_binary())) {
+            println!("{error}");
+            first_error.get_or_insert(error);
+        }
+    }
+    first_error.map_or(Ok(Passed), Err)
+}
+
+/// The scripts of a folder in order of name; a leading underscore marks a helper module.
+fn python_files(folder: &Path) -> Result<Vec<String>> {
+    if !folder.is_dir() {
+        return Ok(Vec::new());
+    }
+    let mut files = Vec::new();
+    for entry in folder.read_dir().with_context(|| format!("reading {}", folder.display()))? {
+        let name = entry?.file_name().to_string_lossy().into_owned();
+        if name.ends_with(".py") && !name.starts_with('_') {
+            files.push(format!("tests/clients/{name}"));
+        }
+    }
+    files.sort();
+    Ok(files)
+}
+
+enum Ending {
+    Passed,
+    Failed(String),
+    Skipped(String),
+}
+
+/// Runs every step whose needs are met, then prints the table and the closing line. True when nothing failed.
+pub(crate) fn run_all(context: &Context, plan: &[&Step]) -> bool {
+    let mut results: Vec<(&str, Ending, Duration)> = Vec::new();
+    for step in plan {
+        println!("\n=== {}: {}", step.name, step.about);
+        let start = Instant::now();
+        let missing = step.needs.iter().find(|need| {
+            results.iter().any(|(name, ending, _)| name == *need && matches!(ending, Ending::Failed(_)))
+        });
+        let ending = match missing {
+            Some(need) => Ending::Skipped(format!("{need} failed")),
+            None => match (step.run)(context) {
+                Ok(Passed) => Ending::Passed,
+                Ok(Skipped(why)) => Ending::Skipped(why),
+                Err(error) => Ending::Failed(format!("{error:#}")),
+            },
+        };
+        match &ending {
+            Ending::Passed => {}
+            Ending::Failed(why) => println!("--- {} failed: {why}", step.name),
+            Ending::Skipped(why) => println!("--- {} skipped: {why}", step.name),
+        }
+        results.push((step.name, ending, start.elapsed()));
+    }
+    println!("\n{:10} {:8} {:>8}", "step", "result", "seconds");
+    let mut counts = [0_usize; 3];
+    for (name, ending, time) in &results {
+        let (index, word, why) = match ending {
+            Ending::Passed => (0, "passed", ""),
+            Ending::Failed(why) => (1, "FAILED", why.lines().next().unwrap_or_default()),
+            Ending::Skipped(why) => (2, "skipped", why.as_str()),
+        };
+        counts[index] += 1;
+        println!("{}", format!("{name:10} {word:8} {:8.1}  {why}", time.as_secs_f64()).trim_end());
+    }
+    println!("{}", closing_line(counts));
+    counts[1] == 0
+}
+
+/// `[passed, failed, skipped]` as the one line that tools look for.
+fn closing_line([passed, failed, skipped]: [usize; 3]) -> String {
+    match skipped {
+        0 => format!("{passed} passed, {failed} failed"),
+        _ => format!("{passed} passed, {failed} failed, {skipped} skipped"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_closing_line_names_skipped_steps_only_when_there_are_some() {
+        assert_eq!(closing_line([12, 0, 0]), "12 passed, 0 failed");
+        assert_eq!(closing_line([10, 1, 2]), "10 passed, 1 failed, 2 skipped");
+    }
+
+    #[test]
+    fn a_step_comes_after_what_it_needs() {
+        for (i, step) in STEPS.iter().enumerate() {
+            for need in step.needs {
+                assert!(STEPS[..i].iter().any(|s| s.name == *need), "{} needs {need}", step.name);
+            }
+        }
+    }
+}
