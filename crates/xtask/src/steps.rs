@@ -1,9 +1,10 @@
 //! The steps, in the order of CI: cheap ones first, what others need before them.
 
 use std::path::Path;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 
 use crate::process::{Context, program, run};
 use crate::{tools, workspace};
@@ -80,15 +81,12 @@ fn web(context: &Context) -> Result<Outcome> {
     if tools::npm_install_needed(&folder, context.ci) {
         run(program(&folder, "npm").args(["ci", "--no-audit", "--no-fund"]))?;
     }
-    // A later check runs although an earlier one failed: one round shows everything.
-    let mut first_error = None;
-    for script in ["lint", "typecheck", "test", "build"] {
-        if let Err(error) = run(program(&folder, "npm").args(["run", "--silent", script])) {
-            println!("{error}");
-            first_error.get_or_insert(error);
-        }
-    }
-    first_error.map_or(Ok(Passed), Err)
+    let scripts = ["lint", "typecheck", "test", "build"];
+    run_every(scripts.map(|script| {
+        let mut command = program(&folder, "npm");
+        command.args(["run", "--silent", script]);
+        (script, command)
+    }))
 }
 
 fn docs(context: &Context) -> Result<Outcome> {
@@ -123,15 +121,23 @@ fn clients(context: &Context) -> Result<Outcome> {
     let Some(python) = tools::clients_python(context, &folder)? else {
         return Ok(Skipped("aiortc is not installed".to_owned()));
     };
-    let mut first_error = None;
-    for script in scripts {
+    run_every(scripts.iter().map(|script| {
         let mut command = program(&context.root, &python);
-        if let Err(error) = run(command.arg(&script).env("SCOPE_BIN", context.scope_binary())) {
-            println!("{error}");
-            first_error.get_or_insert(error);
+        command.arg(script).env("SCOPE_BIN", context.scope_binary());
+        (script.as_str(), command)
+    }))
+}
+
+/// Runs all of these although an earlier one failed, so that one round shows everything; fails with their names.
+fn run_every<'a>(commands: impl IntoIterator<Item = (&'a str, Command)>) -> Result<Outcome> {
+    let mut failed = Vec::new();
+    for (name, mut command) in commands {
+        if let Err(error) = run(&mut command) {
+            println!("{error:#}");
+            failed.push(name);
         }
     }
-    first_error.map_or(Ok(Passed), Err)
+    if failed.is_empty() { Ok(Passed) } else { bail!("failed: {}", failed.join(", ")) }
 }
 
 /// The scripts of a folder in order of name; a leading underscore marks a helper module.

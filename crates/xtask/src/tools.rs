@@ -75,15 +75,14 @@ fn is_root(root: &Path) -> bool {
     capture(root, "id", ["-u"]).is_ok_and(|id| id.trim() == "0")
 }
 
-/// Makes sure of `cargo deny`; a debug build of it is as good here and compiles in half the time.
+/// Makes sure of `cargo deny`. A debug build of it does as well here and compiles in half the time.
 pub(crate) fn cargo_deny(context: &Context) -> Result<bool> {
-    if !on_path("cargo-deny") && context.install {
-        let args = ["install", "cargo-deny", "--locked", "--debug", "--version", CARGO_DENY];
-        // Not into our own target folder: it has another profile and other features.
-        let mut command = context.cargo_command(&args);
-        run(command.env_remove("CARGO_TARGET_DIR"))?;
+    // Asked of cargo itself, which also looks into its own bin folder.
+    let installed = || succeeds(&context.root, "cargo", ["deny", "--version"]);
+    if !installed() && context.install {
+        context.cargo(&["install", "cargo-deny", "--locked", "--debug", "--version", CARGO_DENY])?;
     }
-    Ok(on_path("cargo-deny"))
+    Ok(installed())
 }
 
 /// The `typos` program: the one on the path, else a wheel in an environment of our own.
