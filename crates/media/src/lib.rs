@@ -3,5 +3,6 @@
 //! Bytes from outside never panic: they become pictures or errors.
 
 pub mod codec;
+pub mod mp4;
 #[cfg(test)]
 mod testing;

@@ -50,3 +50,16 @@ impl Noise {
         Image::new(image.format(), image.width(), image.height(), data.collect::<Vec<u8>>()).unwrap()
     }
 }
+
+/// What ffprobe says about a file; `None`, with a message, where it is not installed.
+pub(crate) fn ffprobe(path: &std::path::Path, arguments: &[&str]) -> Option<String> {
+    let output =
+        std::process::Command::new("ffprobe").args(["-v", "error"]).args(arguments).arg(path).output();
+    match output {
+        Ok(output) => Some(String::from_utf8(output.stdout).unwrap()),
+        Err(error) => {
+            println!("skipped: cannot run ffprobe: {error}");
+            None
+        }
+    }
+}

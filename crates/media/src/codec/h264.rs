@@ -2,6 +2,10 @@
 
 /// `nal_unit_type` of a sequence parameter set.
 pub(crate) const SPS: u8 = 7;
+/// `nal_unit_type` of a picture parameter set.
+pub(crate) const PPS: u8 = 8;
+/// `nal_unit_type` of an access unit delimiter.
+pub(crate) const DELIMITER: u8 = 9;
 /// `nal_unit_type` of a subset sequence parameter set, which starts like a sequence parameter set.
 pub(crate) const SUBSET_SPS: u8 = 15;
 
