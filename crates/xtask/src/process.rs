@@ -40,13 +40,10 @@ impl Context {
 
     pub(crate) fn cargo_command(&self, args: &[&str]) -> Command {
         let mut command = program(&self.root, "cargo");
-        command.args(args);
         if self.ci {
             command.env("CARGO_INCREMENTAL", "0");
-            if matches!(args.first(), Some(&("clippy" | "test" | "doc" | "build"))) {
-                command.arg("--locked");
-            }
         }
+        command.args(if self.ci { locked(args) } else { args.to_vec() });
         command
     }
 
@@ -54,6 +51,15 @@ impl Context {
     pub(crate) fn scope_binary(&self) -> PathBuf {
         self.target.join("release").join(format!("scope{}", std::env::consts::EXE_SUFFIX))
     }
+}
+
+/// Adds `--locked` to the commands that resolve dependencies, right after their name: what follows `--` is not for cargo.
+fn locked<'a>(args: &[&'a str]) -> Vec<&'a str> {
+    let mut args = args.to_vec();
+    if matches!(args.first(), Some(&("build" | "check" | "clippy" | "doc" | "test"))) {
+        args.insert(1, "--locked");
+    }
+    args
 }
 
 /// A command that runs in `folder`, without what `cargo run` put into our environment for ourselves: crates that
@@ -110,4 +116,19 @@ fn line(command: &Command) -> String {
         .map(OsStr::to_string_lossy)
         .collect::<Vec<_>>()
         .join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn locked_goes_to_cargo_and_not_behind_the_dashes() {
+        assert_eq!(
+            locked(&["clippy", "--", "-D", "warnings"]),
+            ["clippy", "--locked", "--", "-D", "warnings"]
+        );
+        assert_eq!(locked(&["fmt", "--check"]), ["fmt", "--check"]);
+        assert_eq!(locked(&["install", "x", "--locked"]), ["install", "x", "--locked"]);
+    }
 }
