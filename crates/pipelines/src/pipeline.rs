@@ -3,6 +3,7 @@ use scope_frame::{Frame, Image, Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -142,6 +143,12 @@ pub trait AssetLoader: Sync {
     /// # Errors
     /// A text for the user when the path is outside the allowed directories or is no readable picture.
     fn image(&self, path: &str) -> Result<Image, String>;
+
+    /// The file behind `path`, if it may be read.
+    ///
+    /// # Errors
+    /// A text for the user when the path is outside the allowed directories or does not exist.
+    fn resolve(&self, path: &str) -> Result<PathBuf, String>;
 }
 
 /// An [`AssetLoader`] without any files.
@@ -149,6 +156,10 @@ pub struct NoAssets;
 
 impl AssetLoader for NoAssets {
     fn image(&self, path: &str) -> Result<Image, String> {
+        Err(format!("{path}: no files can be read here"))
+    }
+
+    fn resolve(&self, path: &str) -> Result<PathBuf, String> {
         Err(format!("{path}: no files can be read here"))
     }
 }
@@ -193,8 +204,6 @@ pub enum Output {
 /// What a chunk tells about itself beyond its outputs.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ChunkReport {
-    /// The rate at which the pictures should be shown, when the pipeline has one of its own.
-    pub frame_rate: Option<f64>,
     /// Parameters that could not be used, each with its reason; the chunk went on without them.
     pub parameter_problems: Vec<(String, String)>,
     /// Time spent per named stage, for profiles.
@@ -215,6 +224,13 @@ pub trait Generator: Send {
         chunk: Chunk<'_>,
         emit: &mut dyn FnMut(Output),
     ) -> Result<ChunkReport, GenerateError>;
+
+    /// The rate at which its pictures should be shown, if it has one of its own; otherwise they are shown at the rate at
+    /// which they are made.
+    fn frame_rate(&self, mode: InputMode) -> Option<f64> {
+        let _ = mode;
+        None
+    }
 
     /// Forgets all temporal state, as for a hard cut.
     fn reset(&mut self);
