@@ -76,6 +76,6 @@ export const storeInDeck =
   (doc) => ({ ...doc, deck: doc.deck.map((old, i) => (i === slot ? (prompts ? [...prompts] : null) : old)) })
 
 export function firstFreeSlot(doc: ProjectDoc): number | null {
-  const slot = doc.deck.findIndex((entry) => entry === null)
+  const slot = doc.deck.indexOf(null)
   return slot >= 0 ? slot : null
 }

@@ -240,7 +240,7 @@ export function allFields(pipeline: Pipeline, mode: Mode): Field[] {
 }
 
 /** A field's value: the user's own, else the default. */
-export function valueOf(pipeline: Pipeline, mode: Mode, own: Params, key: string): ParamValue {
+export function effectiveValue(pipeline: Pipeline, mode: Mode, own: Params, key: string): ParamValue {
   return key in own ? own[key] : defaultOf(pipeline, mode, key)
 }
 
@@ -253,7 +253,7 @@ export interface ResolvedParams {
 export function resolveParams(pipeline: Pipeline, mode: Mode, own: Params): ResolvedParams {
   const result: ResolvedParams = { load: {}, live: {} }
   const put = (field: Field, key: string) => {
-    const value = valueOf(pipeline, mode, own, key)
+    const value = effectiveValue(pipeline, mode, own, key)
     if (value === null || value === undefined) return
     if (field.reload) result.load[key] = value
     else result.live[wireKey(key)] = value

@@ -1,0 +1,100 @@
+import { createStore } from 'zustand/vanilla'
+import type { Api } from '../api/client'
+import type { Mode, Pipeline, PipelineStatus } from '../api/types'
+import { sessionError } from './errors'
+
+export interface CatalogState {
+  phase: 'loading' | 'token' | 'offline' | 'ready'
+  pipelines: Record<string, Pipeline>
+  status: PipelineStatus | null
+  version: string
+}
+
+const RETRY_MS = 2000
+
+/** Pipelines that make pictures by themselves, as opposed to those that only process others' input or output. */
+export function mainPipelines(pipelines: Record<string, Pipeline>): Pipeline[] {
+  return Object.values(pipelines).filter((pipeline) => pipeline.usage.length === 0)
+}
+
+/** What to start with: what the server already holds, else the first prompted pipeline of the mode, else passthrough. */
+export function defaultPipeline(
+  pipelines: Record<string, Pipeline>,
+  mode: Mode,
+  status: PipelineStatus | null,
+): string | null {
+  const loaded = status?.pipeline_id
+  if (loaded && status.status !== 'not_loaded' && pipelines[loaded]) return loaded
+  const main = mainPipelines(pipelines)
+  const prompted = main.find((pipeline) => pipeline.supports_prompts && pipeline.supported_modes.includes(mode))
+  return (prompted ?? pipelines.passthrough ?? main[0])?.id ?? null
+}
+
+/** What the server offers, and whether this page may use it. */
+export class Catalog {
+  readonly store = createStore<CatalogState>(() => ({ phase: 'loading', pipelines: {}, status: null, version: '' }))
+  private events: EventSource | null = null
+  private retry: ReturnType<typeof setTimeout> | undefined
+
+  constructor(
+    private readonly api: Api,
+    private readonly onReady: () => void,
+    private readonly onServerSuspect: () => void,
+  ) {}
+
+  async load(): Promise<void> {
+    clearTimeout(this.retry)
+    try {
+      if (!(await this.api.authorized())) {
+        this.store.setState({ phase: 'token' })
+        return
+      }
+      const [pipelines, status, health] = await Promise.all([
+        this.api.pipelines(),
+        this.api.status().catch(() => null),
+        this.api.health(),
+      ])
+      this.store.setState({ phase: 'ready', pipelines, status, version: health.version })
+      this.listen()
+      this.onReady()
+    } catch (cause) {
+      const needsToken = sessionError(cause).code === 'token_required'
+      this.store.setState({ phase: needsToken ? 'token' : 'offline' })
+      if (!needsToken) this.retry = setTimeout(() => void this.load(), RETRY_MS)
+    }
+  }
+
+  async sendToken(token: string): Promise<void> {
+    await this.api.sendToken(token)
+    await this.load()
+  }
+
+  /** The server pushes pipeline changes; the stream breaking is the earliest sign that it has gone. */
+  private listen(): void {
+    if (this.events || typeof EventSource === 'undefined') return
+    const events = new EventSource('/api/v1/events')
+    this.events = events
+    let opened = false
+    let broken = false
+    events.onopen = () => {
+      if (broken) void this.load()
+      opened = true
+      broken = false
+    }
+    events.onerror = () => {
+      if (!opened) {
+        // A server without this route answers 404 and the browser gives up by itself.
+        return
+      }
+      broken = true
+      this.onServerSuspect()
+    }
+    events.addEventListener('pipeline_status', (event) => {
+      try {
+        this.store.setState({ status: JSON.parse(event.data) as PipelineStatus })
+      } catch {
+        // The next event brings a whole status again.
+      }
+    })
+  }
+}

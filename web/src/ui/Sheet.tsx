@@ -1,0 +1,48 @@
+import { X } from 'lucide-react'
+import { Dialog } from 'radix-ui'
+import type { ReactNode } from 'react'
+import { t } from '../messages'
+import { IconButton } from './Button'
+import { cx } from './cx'
+
+interface SheetProps {
+  open: boolean
+  title: string
+  side: 'left' | 'right' | 'bottom' | 'center'
+  description?: string
+  children: ReactNode
+  onClose(): void
+}
+
+const SIDE = {
+  left: 'inset-y-0 left-0 w-80 max-w-[92vw] border-r',
+  right: 'inset-y-0 right-0 w-88 max-w-[92vw] border-l',
+  bottom: 'inset-x-0 bottom-0 h-[55vh] border-t',
+  center: 'top-1/2 left-1/2 max-h-[86vh] w-[min(720px,94vw)] -translate-1/2 rounded-2 border',
+}
+
+/** A dialog or drawer: focus stays inside, Escape closes, focus returns. */
+export function Sheet({ open, title, side, description, children, onClose }: SheetProps) {
+  return (
+    <Dialog.Root open={open} onOpenChange={(next) => !next && onClose()}>
+      <Dialog.Portal>
+        <Dialog.Overlay className="fixed inset-0 z-40 bg-black/60" />
+        <Dialog.Content
+          className={cx('fixed z-40 flex flex-col border-line bg-bg1 shadow-2xl shadow-black/60', SIDE[side])}
+          {...(description ? {} : { 'aria-describedby': undefined })}
+        >
+          <div className="flex h-12 shrink-0 items-center border-b border-line pr-2 pl-4">
+            <Dialog.Title className="text-14 font-semibold">{title}</Dialog.Title>
+            <Dialog.Close asChild>
+              <IconButton label={t.common.close} className="ml-auto">
+                <X size={16} aria-hidden />
+              </IconButton>
+            </Dialog.Close>
+          </div>
+          {description && <Dialog.Description className="px-4 pt-3 text-12 text-fg2">{description}</Dialog.Description>}
+          <div className="min-h-0 flex-1 overflow-auto">{children}</div>
+        </Dialog.Content>
+      </Dialog.Portal>
+    </Dialog.Root>
+  )
+}
