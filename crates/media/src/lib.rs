@@ -4,5 +4,7 @@
 
 pub mod codec;
 pub mod mp4;
+pub mod record;
+pub mod still;
 #[cfg(test)]
 mod testing;

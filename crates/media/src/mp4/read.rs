@@ -7,6 +7,8 @@ use std::time::Duration;
 
 /// Largest movie or fragment box that is read: the table of a recording of more than a day.
 const MAX_BOX_BYTES: u64 = 64 << 20;
+/// Most boxes that are looked at, two a fragment: a week of recording.
+const MAX_BOXES: usize = 1 << 22;
 /// Most frames that a file may list: more than a day at 30 a second.
 const MAX_SAMPLES: usize = 1 << 22;
 const MAX_SAMPLE_BYTES: u32 = 16 << 20;
@@ -64,7 +66,7 @@ impl<R: Read + Seek> Mp4Reader<R> {
         let mut reader =
             Self { input, size: (0, 0), parameter_sets: Vec::new(), entries: Vec::new(), end: 0, next: 0 };
         let (mut position, mut fragmented, mut inside) = (0, false, None);
-        loop {
+        for _ in 0..MAX_BOXES {
             let header = reader.header(position, len)?;
             if let Some(Header { kind: [b'm', b'd', b'a', b't'], content, .. }) = header
                 && !fragmented
