@@ -1,0 +1,8 @@
+//! What every handler shares: errors as clients read them, and extractors that produce them.
+
+mod error;
+mod extract;
+
+pub use error::{ApiError, ApiResult};
+pub(crate) use extract::too_large;
+pub use extract::{ApiJson, ApiPath, ApiQuery, OptionalJson};

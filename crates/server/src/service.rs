@@ -1,0 +1,144 @@
+//! Everything that handlers act on.
+
+use crate::assets::{AssetStore, Sandbox};
+use crate::config::Config;
+use crate::events::Events;
+use crate::hardware::{self, Gpu};
+use crate::http::{ApiError, ApiResult};
+use crate::ice::{IceServer, IceServers};
+use crate::keys::KeyStore;
+use crate::logs::LogFile;
+use crate::metrics::Metrics;
+use crate::onboarding::OnboardingStore;
+use crate::security::{Credentials, Gate, Policy, load_or_create_key, new_token};
+use crate::ui::Ui;
+use std::io;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+use tokio::sync::{OnceCell, watch};
+
+/// Why the server stops.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stop {
+    /// For good.
+    Shutdown,
+    /// To start again at once.
+    Restart,
+}
+
+/// The server's state. Handlers are thin shells around its parts.
+pub struct Service {
+    /// What it was told at the start.
+    pub config: Config,
+    /// Access control.
+    pub gate: Gate,
+    /// Uploads.
+    pub assets: AssetStore,
+    /// Which files parameters may name.
+    pub sandbox: Sandbox,
+    /// The log, when it could be opened.
+    pub log: Option<Arc<LogFile>>,
+    /// API keys.
+    pub keys: Arc<KeyStore>,
+    /// First-run answers.
+    pub onboarding: Arc<OnboardingStore>,
+    /// Files of the web interface.
+    pub ui: Ui,
+    /// What is told to watching pages.
+    pub events: Events,
+    /// Request counters.
+    pub metrics: Metrics,
+    /// When the server started.
+    pub started_at: SystemTime,
+    ice: IceServers,
+    gpus: OnceCell<Vec<Gpu>>,
+    stop: watch::Sender<Option<Stop>>,
+}
+
+impl Service {
+    /// A service that has done nothing yet but read its cookie key.
+    ///
+    /// # Errors
+    /// When the data directory cannot be used.
+    pub fn new(config: Config, ui: Ui, log: Option<Arc<LogFile>>) -> io::Result<Self> {
+        let dirs = &config.dirs;
+        std::fs::create_dir_all(&dirs.data)?;
+        let key = load_or_create_key(&dirs.data.join("session.key"))?;
+        let token = config.token.clone().map_or_else(new_token, Ok)?;
+        let roots = [&dirs.assets, &dirs.lora, &dirs.models];
+        let roots = roots.into_iter().chain(&dirs.lora_shared).chain(&dirs.extra_roots).cloned();
+        Ok(Self {
+            gate: Gate::new(policy(&config), Credentials::new(token, &key)),
+            assets: AssetStore::new(&dirs.assets),
+            sandbox: Sandbox::new(roots),
+            keys: Arc::new(KeyStore::new(&dirs.data, |name| std::env::var(name).ok())),
+            onboarding: Arc::new(OnboardingStore::new(&dirs.data)),
+            ice: IceServers::new(config.ice.clone()),
+            log,
+            ui,
+            events: Events::default(),
+            metrics: Metrics::default(),
+            started_at: SystemTime::now(),
+            gpus: OnceCell::new(),
+            stop: watch::Sender::new(None),
+            config,
+        })
+    }
+
+    /// The STUN and TURN servers to use now.
+    pub async fn ice_servers(&self) -> Vec<IceServer> {
+        let keys = Arc::clone(&self.keys);
+        let token = blocking(move || keys.value("huggingface")).await.ok().flatten();
+        self.ice.get(token.as_deref(), Instant::now()).await
+    }
+
+    /// The GPUs of this machine; asked once.
+    pub async fn gpus(&self) -> &[Gpu] {
+        self.gpus.get_or_init(|| async { blocking(hardware::nvidia_gpus).await.unwrap_or_default() }).await
+    }
+
+    /// Stops the server after `delay`, so that the answer to whoever asked still gets out.
+    pub fn stop_after(&self, delay: Duration, stop: Stop) {
+        let sender = self.stop.clone();
+        tokio::spawn(async move {
+            tokio::time::sleep(delay).await;
+            sender.send_replace(Some(stop));
+        });
+    }
+
+    /// Stops the server.
+    pub fn stop(&self, stop: Stop) {
+        self.stop.send_replace(Some(stop));
+    }
+
+    /// Waits until somebody stops the server.
+    pub async fn stopped(&self) -> Stop {
+        let mut receiver = self.stop.subscribe();
+        let stop = receiver.wait_for(Option::is_some).await.map(|stop| *stop);
+        // The sender lives in `self`.
+        stop.ok().flatten().unwrap_or(Stop::Shutdown)
+    }
+}
+
+fn policy(config: &Config) -> Policy {
+    let bound = config.host.trim_matches(['[', ']']).to_ascii_lowercase();
+    let any_address = bound.parse::<IpAddr>().is_ok_and(|ip| ip.is_unspecified());
+    let origin = |text: &String| text.trim_end_matches('/').to_ascii_lowercase();
+    let hosts = config.allow_hosts.iter().map(|text| text.to_ascii_lowercase());
+    Policy {
+        require_token: config.require_token,
+        allow_origins: config.allow_origins.iter().map(origin).collect(),
+        hosts: hosts.chain([bound]).collect(),
+        any_address,
+    }
+}
+
+/// Runs `work` on a thread that may wait for disks and processes.
+///
+/// # Errors
+/// 500 when it panics.
+pub(crate) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> ApiResult<T> {
+    let mistake = |error| ApiError::internal("the server made a mistake; its log has the details", &error);
+    tokio::task::spawn_blocking(work).await.map_err(mistake)
+}
