@@ -103,8 +103,8 @@ impl<R: Read + Seek> Mp4Reader<R> {
             }
             position = end;
         }
-        if position == 0 {
-            return Err(Mp4Error::Foreign("it is no MP4 file"));
+        if reader.parameter_sets.is_empty() {
+            return Err(Mp4Error::Foreign("it is no MP4 file, or cut off before its description"));
         }
         if reader.entries.is_empty() {
             return Err(Mp4Error::Empty);
