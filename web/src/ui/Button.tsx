@@ -56,7 +56,15 @@ export function IconButton({ label, shortcut, variant = 'ghost', size = 's', cla
   )
 }
 
-export function Hint({ text, shortcut, children }: { text: string; shortcut?: string | undefined; children: ReactNode }) {
+export function Hint({
+  text,
+  shortcut,
+  children,
+}: {
+  text: string
+  shortcut?: string | undefined
+  children: ReactNode
+}) {
   return (
     <Tooltip.Root>
       <Tooltip.Trigger asChild>{children}</Tooltip.Trigger>
@@ -75,7 +83,5 @@ export function Hint({ text, shortcut, children }: { text: string; shortcut?: st
 }
 
 export function Kbd({ children }: { children: ReactNode }) {
-  return (
-    <kbd className="num rounded-[3px] border border-line bg-bg1 px-1 text-11 leading-4 text-fg2">{children}</kbd>
-  )
+  return <kbd className="num rounded-[3px] border border-line bg-bg1 px-1 text-11 leading-4 text-fg2">{children}</kbd>
 }

@@ -13,7 +13,18 @@ interface SliderProps {
   onChange(value: number): void
 }
 
-export function Slider({ label, value, min, max, step, valueText, disabled, testId, describedBy, onChange }: SliderProps) {
+export function Slider({
+  label,
+  value,
+  min,
+  max,
+  step,
+  valueText,
+  disabled,
+  testId,
+  describedBy,
+  onChange,
+}: SliderProps) {
   return (
     <Radix.Root
       className="relative flex h-6 w-full min-w-16 touch-none items-center select-none data-[disabled]:opacity-45"

@@ -51,7 +51,17 @@ interface SelectProps extends ChoiceProps {
   icon?: ReactNode
 }
 
-export function Select({ label, value, options, disabled, testId, placeholder, className, icon, onChange }: SelectProps) {
+export function Select({
+  label,
+  value,
+  options,
+  disabled,
+  testId,
+  placeholder,
+  className,
+  icon,
+  onChange,
+}: SelectProps) {
   return (
     <RadixSelect.Root value={value} onValueChange={onChange} disabled={disabled ?? false}>
       <RadixSelect.Trigger

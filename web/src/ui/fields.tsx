@@ -27,7 +27,20 @@ interface NumberInputProps {
 
 /** Text until Enter or blur, then a number: floats stay floats, and half-typed values are never sent. */
 export function NumberInput(props: NumberInputProps) {
-  const { label, value, integer, min, max, step = 1, disabled, testId, describedBy, className, onCommit, correct } = props
+  const {
+    label,
+    value,
+    integer,
+    min,
+    max,
+    step = 1,
+    disabled,
+    testId,
+    describedBy,
+    className,
+    onCommit,
+    correct,
+  } = props
   const shown = value === null ? '' : String(value)
   const [text, setText] = useState(shown)
   const editing = useRef(false)

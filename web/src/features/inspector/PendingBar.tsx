@@ -1,0 +1,52 @@
+import { RefreshCw } from 'lucide-react'
+import { scope } from '../../app'
+import { changeDoc } from '../../doc/store'
+import type { LoadPlan } from '../../engine/loading'
+import { useDoc, useOnScreen, usePipeline, useSession } from '../../hooks'
+import { t } from '../../messages'
+import { Button } from '../../ui/Button'
+import { expectedLoadMs } from '../stage/loadTimes'
+
+/** Puts the document back to what is running; live parameters are not touched. */
+function discard(running: LoadPlan): void {
+  changeDoc((doc) => {
+    const own = { ...doc.params[running.pipelineId], ...running.loadParams }
+    return {
+      ...doc,
+      pipelineId: running.pipelineId,
+      mode: running.mode,
+      params: { ...doc.params, [running.pipelineId]: own },
+    }
+  })
+}
+
+/** Nothing that needs a reload happens by itself: it waits here until it is applied or discarded. */
+export function PendingBar() {
+  const pipeline = usePipeline()
+  const running = useSession((session) => session.running)
+  const onScreen = useOnScreen()
+  const pending = useDoc((doc) => scope.reloadPending(running, doc, pipeline))
+  if (!pending || !onScreen || !running || !pipeline) return null
+  const expected = expectedLoadMs(pipeline.id)
+  return (
+    <div role="status" data-testid="pending-bar" className="mx-3 mb-3 rounded-1 border border-warn/70 bg-warn/10 p-2.5">
+      <p className="flex items-center gap-2 text-12 font-medium text-warn">
+        <RefreshCw size={13} aria-hidden />
+        {t.inspector.pending}
+      </p>
+      <div className="mt-2 flex gap-2">
+        <Button
+          variant="primary"
+          data-testid="apply-reload"
+          className="flex-1"
+          onClick={() => void scope.applyReload()}
+        >
+          {expected === null ? t.inspector.apply : t.inspector.applyAbout(Math.max(1, Math.round(expected / 1000)))}
+        </Button>
+        <Button variant="ghost" onClick={() => discard(running)}>
+          {t.inspector.discard}
+        </Button>
+      </div>
+    </div>
+  )
+}

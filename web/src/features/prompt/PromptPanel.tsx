@@ -1,0 +1,153 @@
+import { Plus, Scissors, Undo2 } from 'lucide-react'
+import { announce, notify, scope, uiStore } from '../../app'
+import { MAX_PROMPTS } from '../../doc/model'
+import {
+  addPrompt,
+  firstFreeSlot,
+  promptLabel,
+  revertDraft,
+  samePrompts,
+  storeInDeck,
+  wirePrompts,
+} from '../../doc/prompts'
+import { changeDoc, docStore } from '../../doc/store'
+import { useDoc, usePipeline, useSession, useUi } from '../../hooks'
+import { t } from '../../messages'
+import { Button, Hint, IconButton, Kbd } from '../../ui/Button'
+import { Switch } from '../../ui/controls'
+import { cx } from '../../ui/cx'
+import { Chips } from './Chips'
+import { PromptRow } from './PromptRow'
+import { TransitionControl } from './TransitionControl'
+
+export function takeDraft(hard: boolean): void {
+  if (scope.takeDraft(hard)) announce(t.notices.took(promptLabel(docStore.getState().onAir)))
+  else notify(t.prompt.empty)
+}
+
+/** Ctrl+Enter: back into the slot being edited, else into the first free one. */
+export function storeDraft(): void {
+  const doc = docStore.getState()
+  const prompts = wirePrompts(doc.draft)
+  const slot = uiStore.getState().editingSlot ?? firstFreeSlot(doc)
+  if (prompts.length === 0) notify(t.prompt.empty)
+  else if (slot === null) notify(t.deck.full)
+  else {
+    changeDoc(storeInDeck(slot, prompts))
+    uiStore.setState({ editingSlot: null })
+    notify(t.deck.stored(slot + 1))
+  }
+}
+
+function AirChip() {
+  const active = useSession(({ state }) => !['idle', 'failed', 'stopping'].includes(state))
+  const same = useDoc((doc) => samePrompts(wirePrompts(doc.draft), doc.onAir))
+  if (!active) return <span className="text-11 text-fg3">{t.prompt.ready}</span>
+  return (
+    <span
+      data-testid="air-state"
+      data-state={same ? 'on-air' : 'edited'}
+      className={cx(
+        'flex items-center gap-1.5 rounded-full border px-2 py-px text-11 font-medium',
+        same ? 'border-ok/70 text-ok' : 'border-warn/70 text-warn',
+      )}
+    >
+      <span className={cx('h-1.5 w-1.5 rounded-full', same ? 'bg-ok' : 'bg-warn')} aria-hidden />
+      {same ? t.prompt.onAir : t.prompt.edited}
+    </span>
+  )
+}
+
+export function PromptPanel({ compact = false }: { compact?: boolean }) {
+  const ids = useDoc((doc) => doc.draft.map((prompt) => prompt.id))
+  const cue = useDoc((doc) => doc.cue)
+  const edited = useDoc((doc) => !samePrompts(wirePrompts(doc.draft), doc.onAir))
+  const editingSlot = useUi((ui) => ui.editingSlot)
+  const pipeline = usePipeline()
+  const unused = pipeline !== null && !pipeline.supports_prompts
+  return (
+    <section aria-label={t.prompt.title} className="flex shrink-0 flex-col gap-2 bg-bg1 px-3 py-2.5">
+      <div className="flex h-6 items-center gap-2.5">
+        <h2 className="panel-title">{t.prompt.title}</h2>
+        <AirChip />
+        {edited && (
+          <IconButton label={t.prompt.revert} shortcut="Esc" className="h-6 w-6" onClick={() => changeDoc(revertDraft)}>
+            <Undo2 size={14} aria-hidden />
+          </IconButton>
+        )}
+        <div className="ml-auto flex items-center gap-1.5">
+          {ids.length > 1 && (
+            <Hint text={t.prompt.cueHint}>
+              <span className="flex items-center gap-1.5 text-12 text-fg2">
+                {t.prompt.cue}
+                <Switch
+                  label={t.prompt.cue}
+                  checked={cue}
+                  onChange={(next) => changeDoc((doc) => ({ ...doc, cue: next }))}
+                />
+              </span>
+            </Hint>
+          )}
+          <Hint text={t.prompt.addHint}>
+            <Button
+              variant="ghost"
+              data-testid="add-prompt"
+              disabled={ids.length >= MAX_PROMPTS}
+              onClick={() => changeDoc(addPrompt)}
+              aria-label={t.prompt.add}
+            >
+              <Plus size={14} aria-hidden />
+              {!compact && t.prompt.add}
+            </Button>
+          </Hint>
+        </div>
+      </div>
+      <div className="flex gap-2.5 max-md:flex-col">
+        <div className="flex min-w-0 flex-1 flex-col gap-1.5">
+          {ids.map((id, index) => (
+            <PromptRow key={id} index={index} count={ids.length} />
+          ))}
+        </div>
+        <div className="flex w-44 shrink-0 flex-col gap-1.5 max-md:w-full max-md:flex-row max-md:items-center">
+          <div className="flex gap-1.5">
+            <Hint text={t.prompt.takeHint} shortcut="Enter">
+              <Button
+                variant="primary"
+                data-testid="take-button"
+                className="h-9 flex-1 text-13 max-md:h-11 max-md:px-6"
+                onClick={() => takeDraft(false)}
+              >
+                {t.prompt.take}
+                <span className="num text-12 opacity-80 max-md:hidden" aria-hidden>
+                  ⏎
+                </span>
+              </Button>
+            </Hint>
+            {!unused && (
+              <Hint text={t.prompt.hardCutHint} shortcut="Alt+Enter">
+                <Button
+                  variant="outline"
+                  aria-label={t.prompt.hardCut}
+                  data-testid="hard-cut-button"
+                  className="h-9 w-9 px-0 max-md:h-11 max-md:w-11"
+                  onClick={() => takeDraft(true)}
+                >
+                  <Scissors size={15} aria-hidden />
+                </Button>
+              </Hint>
+            )}
+          </div>
+          <TransitionControl />
+        </div>
+      </div>
+      {unused && <p className="text-12 text-warn">{t.prompt.noPrompts(pipeline.name)}</p>}
+      {editingSlot !== null && <p className="text-12 text-accent">{t.deck.editing(editingSlot + 1)}</p>}
+      <div className="flex min-w-0 items-center gap-3">
+        <Chips />
+        <p className="ml-auto hidden shrink-0 text-11 text-fg3 2xl:block">
+          <Kbd>Enter</Kbd> {t.prompt.take}
+        </p>
+      </div>
+    </section>
+  )
+}

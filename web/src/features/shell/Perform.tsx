@@ -1,0 +1,144 @@
+import { Layers, ListVideo, SlidersHorizontal, Video } from 'lucide-react'
+import { Tabs } from 'radix-ui'
+import { type Tab, uiStore } from '../../app'
+import { type Layout, useLayout, useUi } from '../../hooks'
+import { t } from '../../messages'
+import { Sheet } from '../../ui/Sheet'
+import { Deck } from '../deck/Deck'
+import { Header } from '../header/Header'
+import { Inspector } from '../inspector/Inspector'
+import { PendingBar } from '../inspector/PendingBar'
+import { PromptPanel } from '../prompt/PromptPanel'
+import { SourcePanel } from '../source/SourcePanel'
+import { Stage } from '../stage/Stage'
+import { Timeline } from '../timeline/Timeline'
+import { Resizer } from './Resizer'
+import { StatusBar } from './StatusBar'
+
+function Wide() {
+  const { leftWidth, rightWidth } = useUi((ui) => ({ leftWidth: ui.leftWidth, rightWidth: ui.rightWidth }))
+  return (
+    <div className="flex min-h-0 flex-1">
+      <aside aria-label={t.source.title} className="shrink-0 overflow-y-auto bg-bg1" style={{ width: leftWidth }}>
+        <SourcePanel />
+      </aside>
+      <Resizer
+        label={t.layout.resizeSource}
+        value={leftWidth}
+        min={220}
+        max={420}
+        initial={280}
+        grows="right"
+        onChange={(next) => uiStore.setState({ leftWidth: next })}
+      />
+      <main className="flex min-w-0 flex-1 flex-col">
+        <Stage />
+        <div className="border-t border-line">
+          <PromptPanel />
+          <Deck />
+        </div>
+      </main>
+      <Resizer
+        label={t.layout.resizeInspector}
+        value={rightWidth}
+        min={260}
+        max={480}
+        initial={320}
+        grows="left"
+        onChange={(next) => uiStore.setState({ rightWidth: next })}
+      />
+      <aside aria-label={t.inspector.title} className="shrink-0 overflow-y-auto bg-bg1" style={{ width: rightWidth }}>
+        <Inspector />
+      </aside>
+    </div>
+  )
+}
+
+function Medium() {
+  const drawer = useUi((ui) => ui.drawer)
+  const close = () => uiStore.setState({ drawer: null })
+  return (
+    <main className="flex min-h-0 min-w-0 flex-1 flex-col">
+      <Stage />
+      <div className="border-t border-line pt-2 empty:hidden">
+        <PendingBar />
+        <PromptPanel />
+        <Deck />
+      </div>
+      <Sheet open={drawer === 'source'} side="left" title={t.source.title} onClose={close}>
+        <SourcePanel />
+      </Sheet>
+      <Sheet open={drawer === 'inspector'} side="right" title={t.inspector.title} onClose={close}>
+        <Inspector />
+      </Sheet>
+    </main>
+  )
+}
+
+const TABS: readonly { id: Tab; icon: typeof Video }[] = [
+  { id: 'deck', icon: Layers },
+  { id: 'takes', icon: ListVideo },
+  { id: 'source', icon: Video },
+  { id: 'tune', icon: SlidersHorizontal },
+]
+
+/** A phone is a remote control: picture and prompt always in view, one panel at a time below them. */
+function Narrow() {
+  const tab = useUi((ui) => ui.tab)
+  return (
+    <Tabs.Root
+      value={tab}
+      onValueChange={(next) => uiStore.setState({ tab: next as Tab })}
+      className="flex min-h-0 flex-1 flex-col"
+    >
+      <main className="flex min-h-0 flex-1 flex-col">
+        <div className="flex aspect-video max-h-[38vh] min-h-36 w-full shrink-0">
+          <Stage />
+        </div>
+        <div className="min-h-0 flex-1 overflow-y-auto bg-bg1">
+          <PromptPanel compact />
+          <PendingBar />
+          <Tabs.Content value="deck" tabIndex={-1}>
+            <Deck layout="pads" />
+          </Tabs.Content>
+          <Tabs.Content value="takes" tabIndex={-1}>
+            <Timeline tall />
+          </Tabs.Content>
+          <Tabs.Content value="source" tabIndex={-1}>
+            <SourcePanel />
+          </Tabs.Content>
+          <Tabs.Content value="tune" tabIndex={-1}>
+            <Inspector />
+          </Tabs.Content>
+        </div>
+      </main>
+      <Tabs.List aria-label={t.layout.tabsLabel} className="grid h-14 shrink-0 grid-cols-4 border-t border-line bg-bg1">
+        {TABS.map(({ id, icon: Icon }) => (
+          <Tabs.Trigger
+            key={id}
+            value={id}
+            className="flex flex-col items-center justify-center gap-0.5 text-11 font-medium text-fg3 focus-visible:outline-offset-[-2px] data-[state=active]:text-accent"
+          >
+            <Icon size={19} aria-hidden />
+            {t.layout.tabs[id]}
+          </Tabs.Trigger>
+        ))}
+      </Tabs.List>
+    </Tabs.Root>
+  )
+}
+
+export function Perform() {
+  const layout: Layout = useLayout()
+  return (
+    <div className="flex h-full flex-col">
+      <h1 className="sr-only">{t.app.title}</h1>
+      <Header layout={layout} />
+      {layout === 'wide' && <Wide />}
+      {layout === 'medium' && <Medium />}
+      {layout === 'narrow' && <Narrow />}
+      {layout !== 'narrow' && <Timeline />}
+      {layout !== 'narrow' && <StatusBar />}
+    </div>
+  )
+}

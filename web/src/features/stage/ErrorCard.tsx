@@ -1,0 +1,125 @@
+import { TriangleAlert } from 'lucide-react'
+import { useState } from 'react'
+import { api } from '../../api/client'
+import { scope, uiStore } from '../../app'
+import { changeDoc, docStore } from '../../doc/store'
+import { modeFor, sizeFor } from '../../engine/wire'
+import { usePipeline, useSession } from '../../hooks'
+import { t } from '../../messages'
+import { allFields } from '../../schema/plan'
+import { type Size, smallerSize } from '../../schema/resolution'
+import { Button } from '../../ui/Button'
+import { ModelDownload } from './ModelDownload'
+import { StageCard } from './StageOverlay'
+
+interface Action {
+  label: string
+  run(): void
+}
+
+function nextSmallerSize(): Size | null {
+  const pipeline = scope.pipeline()
+  if (!pipeline) return null
+  const doc = docStore.getState()
+  const field = allFields(pipeline, modeFor(doc, pipeline)).find((candidate) => candidate.size)
+  return field?.size ? smallerSize(sizeFor(doc, pipeline), field.size.rule) : null
+}
+
+async function takeOver(): Promise<void> {
+  const ids = await api.sessions().catch(() => [])
+  await Promise.all(ids.map((id) => api.endSession(id).catch(() => undefined)))
+  await scope.start()
+}
+
+const retry: Action = { label: t.common.retry, run: () => void scope.start() }
+const openLog: Action = { label: t.errors.logs, run: () => uiStore.setState({ logs: true }) }
+
+function actionsFor(code: string): Action[] {
+  switch (code) {
+    case 'out_of_memory': {
+      const size = nextSmallerSize()
+      const unload: Action = {
+        label: t.errors.unload,
+        run: () =>
+          void api.unload().then(
+            () => scope.start(),
+            () => scope.start(),
+          ),
+      }
+      if (!size) return [retry, unload]
+      const smaller: Action = {
+        label: t.errors.smaller(size.width, size.height),
+        run: () => {
+          scope.setParam('width', size.width)
+          scope.setParam('height', size.height)
+          void scope.start()
+        },
+      }
+      return [smaller, unload, retry]
+    }
+    case 'session_limit':
+      return [{ label: t.errors.takeOver, run: () => void takeOver() }, retry]
+    case 'token_required':
+    case 'invalid_offer':
+      return [{ label: t.errors.reload, run: () => location.reload() }, retry]
+    case 'models_missing': {
+      const passthrough = scope.catalog.store.getState().pipelines.passthrough
+      if (!passthrough) return []
+      const run = () => {
+        changeDoc((doc) => ({ ...doc, pipelineId: passthrough.id, mode: 'video' }))
+        void scope.start()
+      }
+      return [{ label: t.errors.passthrough, run }]
+    }
+    default:
+      return [retry, openLog]
+  }
+}
+
+/** Stays until the user acts: says what happened, what still works, and offers the ways out as buttons. */
+export function ErrorCard() {
+  const error = useSession((session) => session.error)
+  const pipeline = usePipeline()
+  const [copied, setCopied] = useState(false)
+  if (!error) return null
+  const fallback = { title: t.state.failed, body: error.message }
+  const { title, body } = t.errors.catalogue[error.code] ?? fallback
+  const [first, ...others] = actionsFor(error.code)
+  const copy = () => navigator.clipboard?.writeText(`${error.code}: ${error.message}`).then(() => setCopied(true))
+  return (
+    <StageCard>
+      <div role="alert" data-testid="error-card" data-code={error.code}>
+        <p className="flex items-start gap-2.5 text-16 font-semibold">
+          <TriangleAlert size={20} className="mt-0.5 shrink-0 text-live" aria-hidden />
+          {title}
+        </p>
+        <p className="mt-1.5 text-13 text-fg2">{body}</p>
+      </div>
+      {error.code === 'models_missing' && pipeline && <ModelDownload pipelineId={pipeline.id} />}
+      <div className="mt-4 flex flex-wrap gap-2">
+        {first && (
+          <Button variant={error.code === 'models_missing' ? 'outline' : 'primary'} size="m" onClick={first.run}>
+            {first.label}
+          </Button>
+        )}
+        {others.map((action) => (
+          <Button key={action.label} variant="outline" size="m" onClick={action.run}>
+            {action.label}
+          </Button>
+        ))}
+        <Button variant="ghost" size="m" className="ml-auto" onClick={() => scope.session.clearError()}>
+          {t.common.dismiss}
+        </Button>
+      </div>
+      <details className="mt-4 border-t border-line pt-3 text-12 text-fg2">
+        <summary className="select-none">{t.common.details}</summary>
+        <pre className="num mt-2 max-h-32 overflow-auto rounded-1 bg-bg0 p-2 text-11 whitespace-pre-wrap text-fg2">
+          {`${error.code}: ${error.message}`}
+        </pre>
+        <Button variant="ghost" className="mt-1" onClick={() => void copy()}>
+          {copied ? t.common.copied : t.common.copy}
+        </Button>
+      </details>
+    </StageCard>
+  )
+}

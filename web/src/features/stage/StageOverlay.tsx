@@ -1,0 +1,100 @@
+import { LoaderCircle, Pause, Play } from 'lucide-react'
+import type { ReactNode } from 'react'
+import { scope } from '../../app'
+import { MAX_ATTEMPTS } from '../../engine/session'
+import { useMode, usePipeline, useSession } from '../../hooks'
+import { t } from '../../messages'
+import { Button } from '../../ui/Button'
+import { ErrorCard } from './ErrorCard'
+import { LoadCard } from './LoadCard'
+
+export function StageCard({ children }: { children: ReactNode }) {
+  return (
+    <div className="w-[min(440px,92%)] rounded-2 border border-line bg-bg1/95 p-5 shadow-2xl shadow-black/60">
+      {children}
+    </div>
+  )
+}
+
+function Busy({ text, children }: { text: string; children?: ReactNode }) {
+  return (
+    <div className="flex flex-col items-center gap-3 rounded-2 bg-bg0/80 px-6 py-4 text-center">
+      <p className="flex items-center gap-2.5 text-14 font-medium">
+        <LoaderCircle size={18} className="animate-spin text-accent" aria-hidden />
+        {text}
+      </p>
+      {children}
+    </div>
+  )
+}
+
+function Idle() {
+  const pipeline = usePipeline()
+  const mode = useMode()
+  if (!pipeline) return null
+  const prompted = pipeline.supports_prompts
+  return (
+    <div className="flex flex-col items-center gap-4">
+      <button
+        type="button"
+        aria-label={t.stage.start}
+        data-testid="stage-start"
+        onClick={() => void scope.start()}
+        className="grid h-20 w-20 place-items-center rounded-full bg-accent text-accent-ink shadow-2xl shadow-black/60 transition-transform duration-100 hover:scale-105 active:scale-95 max-md:h-16 max-md:w-16"
+      >
+        <Play size={32} fill="currentColor" className="translate-x-0.5" aria-hidden />
+      </button>
+      <p className="rounded-1 bg-bg0/70 px-2.5 py-1 text-13 text-fg1">
+        {prompted || mode === 'text' ? t.stage.startHint(pipeline.name) : t.stage.startHintInput(pipeline.name)}
+      </p>
+    </div>
+  )
+}
+
+function content(state: string, attempt: number, parked: boolean): ReactNode {
+  switch (state) {
+    case 'idle':
+      return <Idle />
+    case 'checking':
+      return <Busy text={t.stage.checking} />
+    case 'loading':
+      return <LoadCard />
+    case 'connecting':
+      return <Busy text={t.stage.connecting} />
+    case 'waiting':
+      return <Busy text={t.stage.waiting} />
+    case 'stalled':
+      return <Busy text={parked ? t.stage.parked : t.stage.stalled} />
+    case 'stopping':
+      return <Busy text={t.stage.stopping} />
+    case 'failed':
+      return <ErrorCard />
+    case 'reconnecting':
+      return (
+        <Busy text={t.stage.reconnecting(attempt, MAX_ATTEMPTS)}>
+          <p className="max-w-72 text-12 text-fg2">{t.stage.reconnectingBody}</p>
+          <Button variant="outline" onClick={() => void scope.session.stop()}>
+            {t.header.stop}
+          </Button>
+        </Busy>
+      )
+    default:
+      return null
+  }
+}
+
+export function StageOverlay() {
+  const { state, attempt, parked } = useSession(({ state, attempt, parked }) => ({ state, attempt, parked }))
+  if (state === 'live') return null
+  if (state === 'paused') {
+    return (
+      <p className="pointer-events-none absolute top-3 left-3 flex items-center gap-2 rounded-full bg-bg0/85 px-3 py-1.5 text-12 font-medium">
+        <Pause size={13} fill="currentColor" aria-hidden />
+        {t.stage.paused}
+      </p>
+    )
+  }
+  return (
+    <div className="absolute inset-0 grid place-items-center overflow-auto p-3">{content(state, attempt, parked)}</div>
+  )
+}

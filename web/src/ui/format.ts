@@ -1,0 +1,28 @@
+/** m:ss.cs */
+export function clock(ms: number): string {
+  const centis = Math.max(0, Math.floor(ms / 10))
+  const seconds = Math.floor(centis / 100)
+  const parts = [Math.floor(seconds / 60), String(seconds % 60).padStart(2, '0')]
+  return `${parts.join(':')}.${String(centis % 100).padStart(2, '0')}`
+}
+
+/** m:ss */
+export function minutes(ms: number): string {
+  const seconds = Math.max(0, Math.floor(ms / 1000))
+  return `${Math.floor(seconds / 60)}:${String(seconds % 60).padStart(2, '0')}`
+}
+
+export function bytes(count: number): string {
+  if (count < 1024 * 1024) return `${Math.max(1, Math.round(count / 1024))} kB`
+  if (count < 1024 ** 3) return `${(count / 1024 ** 2).toFixed(1)} MB`
+  return `${(count / 1024 ** 3).toFixed(1)} GB`
+}
+
+export function fixed(value: number | null | undefined, digits: number, unit = ''): string {
+  return value === null || value === undefined || !Number.isFinite(value) ? '–' : `${value.toFixed(digits)}${unit}`
+}
+
+export function rate(bps: number | null | undefined): string {
+  if (bps === null || bps === undefined) return '–'
+  return bps >= 1e6 ? `${(bps / 1e6).toFixed(1)} Mb/s` : `${Math.round(bps / 1e3)} kb/s`
+}
