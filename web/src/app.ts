@@ -66,7 +66,7 @@ let noticeId = 0
 /** A passing remark about something that went well or needs no decision. Failures get a card instead. */
 export function notify(text: string, action?: Notice['action']): void {
   noticeId += 1
-  uiStore.setState({ notice: { id: noticeId, text, action }, announcement: text })
+  uiStore.setState({ notice: { id: noticeId, text, action } })
 }
 
 export function announce(text: string): void {

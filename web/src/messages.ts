@@ -28,7 +28,7 @@ export const t = {
     stalled: 'Stalled',
     reconnecting: 'Reconnecting',
     stopping: 'Stopping',
-    failed: 'Stopped with an error',
+    failed: 'Error',
   },
   header: {
     start: 'Start',
@@ -219,9 +219,8 @@ export const t = {
   },
   deck: {
     title: 'Deck',
-    slot: (n: number, text: string) => `Slot ${n}: ${text}`,
-    emptySlot: (n: number) => `Slot ${n}, empty. Stores the prompt in the box`,
-    store: 'store',
+    slot: 'Slot',
+    emptySlot: 'empty, stores the prompt in the box',
     clear: (n: number) => `Clear slot ${n}`,
     full: 'All eight slots are in use. Shift-click one to edit it.',
     stored: (n: number) => `Stored in slot ${n}`,

@@ -1,4 +1,3 @@
-import { z } from 'zod'
 import { request } from './http'
 import {
   type Answer,
@@ -16,6 +15,7 @@ import {
   pipelineSchema,
   statusSchema,
 } from './types'
+import { z } from './zod'
 
 const V1 = '/api/v1'
 

@@ -1,4 +1,4 @@
-import { z } from 'zod'
+import { z } from './zod'
 
 export const modeSchema = z.enum(['text', 'video'])
 export type Mode = z.infer<typeof modeSchema>

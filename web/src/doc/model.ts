@@ -1,5 +1,5 @@
-import { z } from 'zod'
 import { modeSchema } from '../api/types'
+import { z } from '../api/zod'
 
 /** The project document: everything a reload must bring back. Plain data, validated when read. */
 

@@ -18,20 +18,30 @@ const SIZE: Record<Size, string> = {
   m: 'h-9 px-3 text-13 gap-2',
   l: 'h-11 px-5 text-14 gap-2',
 }
+const SQUARE: Record<Size, string> = { s: 'h-7 w-7', m: 'h-9 w-9', l: 'h-11 w-11' }
 
 export interface ButtonProps extends ComponentProps<'button'> {
   variant?: Variant
   size?: Size
+  /** As wide as high, for a lone icon. */
+  square?: boolean
 }
 
-export function Button({ variant = 'solid', size = 's', className, type = 'button', ...rest }: ButtonProps) {
+export function Button({
+  variant = 'solid',
+  size = 's',
+  square = false,
+  className,
+  type = 'button',
+  ...rest
+}: ButtonProps) {
   return (
     <button
       type={type}
       className={cx(
         'inline-flex shrink-0 items-center justify-center rounded-1 border font-medium whitespace-nowrap transition-[background,filter] duration-100 select-none disabled:opacity-45',
         VARIANT[variant],
-        SIZE[size],
+        square ? SQUARE[size] : SIZE[size],
         className,
       )}
       {...rest}
@@ -48,10 +58,9 @@ interface IconButtonProps extends Omit<ButtonProps, 'aria-label'> {
 }
 
 export function IconButton({ label, shortcut, variant = 'ghost', size = 's', className, ...rest }: IconButtonProps) {
-  const square = size === 's' ? 'w-7 px-0' : size === 'm' ? 'w-9 px-0' : 'w-11 px-0'
   return (
     <Hint text={label} shortcut={shortcut}>
-      <Button aria-label={label} variant={variant} size={size} className={cx(square, className)} {...rest} />
+      <Button aria-label={label} variant={variant} size={size} square className={className} {...rest} />
     </Hint>
   )
 }

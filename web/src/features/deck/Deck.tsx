@@ -1,4 +1,4 @@
-import { X } from 'lucide-react'
+import { Plus, X } from 'lucide-react'
 import type { MouseEvent } from 'react'
 import { notify, scope, uiStore } from '../../app'
 import { promptLabel, samePrompts, setDraft, storeInDeck, wirePrompts } from '../../doc/prompts'
@@ -41,7 +41,6 @@ function Slot({ slot }: { slot: number }) {
         type="button"
         data-testid={`deck-slot-${slot + 1}`}
         data-state={label === null ? 'empty' : lit ? 'on-air' : 'stored'}
-        aria-label={label === null ? t.deck.emptySlot(slot + 1) : t.deck.slot(slot + 1, label)}
         onClick={(event) => press(event, slot)}
         className={cx(
           'flex h-10 w-full min-w-0 items-center gap-2 rounded-1 border px-2 text-left text-12 transition-colors duration-100 max-md:h-16 max-md:text-13',
@@ -52,10 +51,12 @@ function Slot({ slot }: { slot: number }) {
               : 'border-line bg-bg2 text-fg1 hover:border-edge hover:bg-bg3',
         )}
       >
+        <span className="sr-only">{t.deck.slot}</span>
         <span className={cx('num text-11', lit ? 'text-ok' : 'text-fg3')}>{slot + 1}</span>
         <span className="min-w-0 flex-1 leading-tight [overflow-wrap:anywhere] line-clamp-2">
-          {label ?? t.deck.store}
+          {label ?? <span className="sr-only">{t.deck.emptySlot}</span>}
         </span>
+        {label === null && <Plus size={14} className="opacity-70" aria-hidden />}
       </button>
       {label !== null && (
         <button

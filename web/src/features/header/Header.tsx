@@ -124,7 +124,7 @@ function RecordButton({ compact = false }: { compact?: boolean }) {
           onClick={toggleRecording}
         >
           <Circle size={13} fill="currentColor" className={cx(!on && onScreen && 'text-live')} aria-hidden />
-          {phase === 'saving' ? t.header.savingRecording : on ? <RecordTime /> : !compact && 'Rec'}
+          {phase === 'saving' ? t.header.savingRecording : on ? <RecordTime /> : !compact && t.header.record}
         </Button>
       </Hint>
       {result && phase === 'off' && (
@@ -164,6 +164,7 @@ export function Header({ layout }: { layout: Layout }) {
   if (layout === 'narrow') {
     return (
       <header className="flex h-14 shrink-0 items-center gap-2 border-b border-line bg-bg1 px-2">
+        <h1 className="sr-only">{t.app.title}</h1>
         <TransportButtons compact />
         <RecordButton compact />
         <div className="ml-auto flex min-w-0 items-center gap-2">
@@ -175,6 +176,7 @@ export function Header({ layout }: { layout: Layout }) {
   }
   return (
     <header className="flex h-12 shrink-0 items-center gap-2 border-b border-line bg-bg1 px-3">
+      <h1 className="sr-only">{t.app.title}</h1>
       {layout === 'medium' ? (
         <IconButton label={t.header.openSource} onClick={() => uiStore.setState({ drawer: 'source' })}>
           <PanelLeft size={16} aria-hidden />

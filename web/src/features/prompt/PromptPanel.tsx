@@ -1,4 +1,4 @@
-import { Plus, Scissors, Undo2 } from 'lucide-react'
+import { CornerDownLeft, Plus, Scissors, Undo2 } from 'lucide-react'
 import { announce, notify, scope, uiStore } from '../../app'
 import { MAX_PROMPTS } from '../../doc/model'
 import {
@@ -13,7 +13,7 @@ import {
 import { changeDoc, docStore } from '../../doc/store'
 import { useDoc, usePipeline, useSession, useUi } from '../../hooks'
 import { t } from '../../messages'
-import { Button, Hint, IconButton, Kbd } from '../../ui/Button'
+import { Button, Hint, IconButton } from '../../ui/Button'
 import { Switch } from '../../ui/controls'
 import { cx } from '../../ui/cx'
 import { Chips } from './Chips'
@@ -67,11 +67,11 @@ export function PromptPanel({ compact = false }: { compact?: boolean }) {
   const unused = pipeline !== null && !pipeline.supports_prompts
   return (
     <section aria-label={t.prompt.title} className="flex shrink-0 flex-col gap-2 bg-bg1 px-3 py-2.5">
-      <div className="flex h-6 items-center gap-2.5">
+      <div className="flex h-7 items-center gap-2.5">
         <h2 className="panel-title">{t.prompt.title}</h2>
         <AirChip />
         {edited && (
-          <IconButton label={t.prompt.revert} shortcut="Esc" className="h-6 w-6" onClick={() => changeDoc(revertDraft)}>
+          <IconButton label={t.prompt.revert} shortcut="Esc" onClick={() => changeDoc(revertDraft)}>
             <Undo2 size={14} aria-hidden />
           </IconButton>
         )}
@@ -118,9 +118,7 @@ export function PromptPanel({ compact = false }: { compact?: boolean }) {
                 onClick={() => takeDraft(false)}
               >
                 {t.prompt.take}
-                <span className="num text-12 opacity-80 max-md:hidden" aria-hidden>
-                  ⏎
-                </span>
+                <CornerDownLeft size={14} className="opacity-80 max-md:hidden" aria-hidden />
               </Button>
             </Hint>
             {!unused && (
@@ -129,7 +127,9 @@ export function PromptPanel({ compact = false }: { compact?: boolean }) {
                   variant="outline"
                   aria-label={t.prompt.hardCut}
                   data-testid="hard-cut-button"
-                  className="h-9 w-9 px-0 max-md:h-11 max-md:w-11"
+                  square
+                  size="m"
+                  className="max-md:h-11 max-md:w-11"
                   onClick={() => takeDraft(true)}
                 >
                   <Scissors size={15} aria-hidden />
@@ -144,9 +144,6 @@ export function PromptPanel({ compact = false }: { compact?: boolean }) {
       {editingSlot !== null && <p className="text-12 text-accent">{t.deck.editing(editingSlot + 1)}</p>}
       <div className="flex min-w-0 items-center gap-3">
         <Chips />
-        <p className="ml-auto hidden shrink-0 text-11 text-fg3 2xl:block">
-          <Kbd>Enter</Kbd> {t.prompt.take}
-        </p>
       </div>
     </section>
   )

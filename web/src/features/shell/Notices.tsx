@@ -20,7 +20,10 @@ export function Notices() {
   if (!notice) return null
   const { action } = notice
   return (
-    <div className="pointer-events-none fixed inset-x-0 bottom-12 z-50 flex justify-center px-4 max-md:bottom-20">
+    <div
+      role="status"
+      className="pointer-events-none fixed inset-x-0 bottom-12 z-50 flex justify-center px-4 max-md:bottom-20"
+    >
       <div className="pointer-events-auto flex items-center gap-3 rounded-2 border border-line bg-bg3 px-4 py-2 text-13 shadow-xl shadow-black/50">
         {notice.text}
         {action && (

@@ -22,31 +22,33 @@ function Wide() {
       <aside aria-label={t.source.title} className="shrink-0 overflow-y-auto bg-bg1" style={{ width: leftWidth }}>
         <SourcePanel />
       </aside>
-      <Resizer
-        label={t.layout.resizeSource}
-        value={leftWidth}
-        min={220}
-        max={420}
-        initial={280}
-        grows="right"
-        onChange={(next) => uiStore.setState({ leftWidth: next })}
-      />
-      <main className="flex min-w-0 flex-1 flex-col">
-        <Stage />
-        <div className="border-t border-line">
-          <PromptPanel />
-          <Deck />
+      <main className="flex min-w-0 flex-1">
+        <Resizer
+          label={t.layout.resizeSource}
+          value={leftWidth}
+          min={220}
+          max={420}
+          initial={280}
+          grows="right"
+          onChange={(next) => uiStore.setState({ leftWidth: next })}
+        />
+        <div className="flex min-w-0 flex-1 flex-col">
+          <Stage />
+          <div className="border-t border-line">
+            <PromptPanel />
+            <Deck />
+          </div>
         </div>
+        <Resizer
+          label={t.layout.resizeInspector}
+          value={rightWidth}
+          min={260}
+          max={480}
+          initial={320}
+          grows="left"
+          onChange={(next) => uiStore.setState({ rightWidth: next })}
+        />
       </main>
-      <Resizer
-        label={t.layout.resizeInspector}
-        value={rightWidth}
-        min={260}
-        max={480}
-        initial={320}
-        grows="left"
-        onChange={(next) => uiStore.setState({ rightWidth: next })}
-      />
       <aside aria-label={t.inspector.title} className="shrink-0 overflow-y-auto bg-bg1" style={{ width: rightWidth }}>
         <Inspector />
       </aside>
@@ -111,19 +113,22 @@ function Narrow() {
             <Inspector />
           </Tabs.Content>
         </div>
+        <Tabs.List
+          aria-label={t.layout.tabsLabel}
+          className="grid h-14 shrink-0 grid-cols-4 border-t border-line bg-bg1"
+        >
+          {TABS.map(({ id, icon: Icon }) => (
+            <Tabs.Trigger
+              key={id}
+              value={id}
+              className="flex flex-col items-center justify-center gap-0.5 text-11 font-medium text-fg3 focus-visible:outline-offset-[-2px] data-[state=active]:text-accent"
+            >
+              <Icon size={19} aria-hidden />
+              {t.layout.tabs[id]}
+            </Tabs.Trigger>
+          ))}
+        </Tabs.List>
       </main>
-      <Tabs.List aria-label={t.layout.tabsLabel} className="grid h-14 shrink-0 grid-cols-4 border-t border-line bg-bg1">
-        {TABS.map(({ id, icon: Icon }) => (
-          <Tabs.Trigger
-            key={id}
-            value={id}
-            className="flex flex-col items-center justify-center gap-0.5 text-11 font-medium text-fg3 focus-visible:outline-offset-[-2px] data-[state=active]:text-accent"
-          >
-            <Icon size={19} aria-hidden />
-            {t.layout.tabs[id]}
-          </Tabs.Trigger>
-        ))}
-      </Tabs.List>
     </Tabs.Root>
   )
 }
@@ -132,7 +137,6 @@ export function Perform() {
   const layout: Layout = useLayout()
   return (
     <div className="flex h-full flex-col">
-      <h1 className="sr-only">{t.app.title}</h1>
       <Header layout={layout} />
       {layout === 'wide' && <Wide />}
       {layout === 'medium' && <Medium />}

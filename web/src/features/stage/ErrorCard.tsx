@@ -1,4 +1,4 @@
-import { TriangleAlert } from 'lucide-react'
+import { TriangleAlert, X } from 'lucide-react'
 import { useState } from 'react'
 import { api } from '../../api/client'
 import { scope, uiStore } from '../../app'
@@ -8,7 +8,7 @@ import { usePipeline, useSession } from '../../hooks'
 import { t } from '../../messages'
 import { allFields } from '../../schema/plan'
 import { type Size, smallerSize } from '../../schema/resolution'
-import { Button } from '../../ui/Button'
+import { Button, IconButton } from '../../ui/Button'
 import { ModelDownload } from './ModelDownload'
 import { StageCard } from './StageOverlay'
 
@@ -88,8 +88,17 @@ export function ErrorCard() {
   const copy = () => navigator.clipboard?.writeText(`${error.code}: ${error.message}`).then(() => setCopied(true))
   return (
     <StageCard>
+      <div className="relative">
+        <IconButton
+          label={t.common.dismiss}
+          className="absolute -top-2 -right-2"
+          onClick={() => scope.session.clearError()}
+        >
+          <X size={16} aria-hidden />
+        </IconButton>
+      </div>
       <div role="alert" data-testid="error-card" data-code={error.code}>
-        <p className="flex items-start gap-2.5 text-16 font-semibold">
+        <p className="flex items-start gap-2.5 pr-8 text-16 font-semibold">
           <TriangleAlert size={20} className="mt-0.5 shrink-0 text-live" aria-hidden />
           {title}
         </p>
@@ -107,9 +116,6 @@ export function ErrorCard() {
             {action.label}
           </Button>
         ))}
-        <Button variant="ghost" size="m" className="ml-auto" onClick={() => scope.session.clearError()}>
-          {t.common.dismiss}
-        </Button>
       </div>
       <details className="mt-4 border-t border-line pt-3 text-12 text-fg2">
         <summary className="select-none">{t.common.details}</summary>

@@ -35,7 +35,7 @@ export function Stage() {
         }}
       />
       <StageOverlay />
-      {hud && <Hud />}
+      {hud && onScreen && <Hud />}
     </section>
   )
 }

@@ -10,7 +10,7 @@ import { LoadCard } from './LoadCard'
 
 export function StageCard({ children }: { children: ReactNode }) {
   return (
-    <div className="w-[min(440px,92%)] rounded-2 border border-line bg-bg1/95 p-5 shadow-2xl shadow-black/60">
+    <div className="w-[min(440px,92%)] rounded-2 border border-line bg-bg1/95 p-5 shadow-2xl max-md:p-3.5 shadow-black/60">
       {children}
     </div>
   )
@@ -95,6 +95,8 @@ export function StageOverlay() {
     )
   }
   return (
-    <div className="absolute inset-0 grid place-items-center overflow-auto p-3">{content(state, attempt, parked)}</div>
+    <div className="absolute inset-0 grid place-items-center overflow-auto p-3 max-md:p-2">
+      {content(state, attempt, parked)}
+    </div>
   )
 }

@@ -64,7 +64,7 @@ function BlockView({ block, index, count, scale }: BlockViewProps) {
       onClick={() => changeDoc(setDraft(block.prompts))}
       style={{ left: `${block.startMs * (scale / 1000)}px`, width }}
       className={cx(
-        'absolute inset-y-0 flex items-center gap-1.5 overflow-hidden rounded-1 border px-2 text-left text-12 text-fg1 focus-visible:z-10 focus-visible:outline-offset-[-2px]',
+        '@container absolute inset-y-0 flex items-center gap-1.5 overflow-hidden rounded-1 border px-2 text-left text-12 text-fg1 focus-visible:z-10 focus-visible:outline-offset-[-2px]',
         COLORS[block.color - 1],
         live ? 'border-live' : 'border-edge',
       )}
@@ -72,9 +72,15 @@ function BlockView({ block, index, count, scale }: BlockViewProps) {
       {block.cut === 'hard' && <Scissors size={12} className="shrink-0" aria-label={t.timeline.hard} />}
       <span className="min-w-0 truncate">{text}</span>
       {live && (
-        <span className="ml-auto shrink-0 rounded-full bg-live px-1.5 text-11 font-semibold text-live-ink">
-          {t.timeline.live}
-        </span>
+        <>
+          <span className="ml-auto hidden shrink-0 rounded-full bg-live px-1.5 text-11 font-semibold text-live-ink @min-[110px]:block">
+            {t.timeline.live}
+          </span>
+          <span
+            className="ml-auto h-2 w-2 shrink-0 animate-pulse-live rounded-full bg-live @min-[110px]:hidden"
+            aria-hidden
+          />
+        </>
       )}
     </button>
   )
