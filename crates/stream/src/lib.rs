@@ -31,8 +31,8 @@ pub use bus::{FrameBus, FrameTap, Subscription};
 pub use counters::{DropCause, Drops, RateMeter};
 pub use graph::{Graph, GraphError};
 pub use models::{Lease, LeaseError, LoadRejected, LoadRequest, LoadStatus, ModelManager, StatusKind};
-pub use recording::RecordingError;
+pub use recording::{RecordingError, Recordings};
 pub use session::{
-    Metrics, Session, SessionError, SessionEvent, SessionKind, SessionSpec, SessionState, SourceInfo,
-    StopReason,
+    Applied, Metrics, Session, SessionError, SessionEvent, SessionKind, SessionSpec, SessionState,
+    SourceInfo, StopReason,
 };

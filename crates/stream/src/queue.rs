@@ -49,10 +49,9 @@ impl<T> FrameQueue<T> {
             return None;
         }
         let first_kept = waiting - count;
-        let mut index = 0;
         let mut next_kept = 0;
         let mut taken = Vec::with_capacity(count);
-        for (_, frame) in self.frames.drain(..) {
+        for (index, (_, frame)) in self.frames.drain(..).enumerate() {
             let keep = match sampling {
                 Sampling::Consecutive => index >= first_kept,
                 // The last frame is always taken, so nothing stays behind to add latency.
@@ -62,7 +61,6 @@ impl<T> FrameQueue<T> {
                 taken.push(frame);
                 next_kept += 1;
             }
-            index += 1;
         }
         Some((taken, waiting - count))
     }
@@ -97,9 +95,9 @@ impl<T> FrameQueue<T> {
     }
 }
 
-/// The `i`th of `count` indices spread evenly over `0..waiting`, ending at the newest.
+/// The `i`th of `count` (at least 1) indices spread evenly over `0..waiting`, ending at the newest.
 const fn uniform_index(i: usize, count: usize, waiting: usize) -> usize {
-    if count == 0 { 0 } else { (i + 1) * waiting / count - 1 }
+    (i + 1) * waiting / count - 1
 }
 
 #[cfg(test)]

@@ -248,7 +248,7 @@ impl Session {
         }
         let core = Arc::new(Core::new(&spec, plan, models));
         let session = Arc::new(Self {
-            recordings: Recordings::new(spec.recordings_dir),
+            recordings: Recordings::new(spec.recordings_dir.clone(), &spec.id),
             core: Arc::clone(&core),
             kind: spec.kind,
             created_at: SystemTime::now(),
@@ -284,7 +284,7 @@ impl Session {
                 let problem = |problem| SessionError::Source { node: source.id.clone(), problem };
                 let file = crate::file_source::open(&*self.core.assets, name).map_err(problem)?;
                 let core = Arc::clone(&self.core);
-                let work = move || crate::file_source::run(file, &*core, index);
+                let work = move || crate::file_source::run(file, &core, index);
                 threads.push(spawn(format!("file-{index}"), Box::new(work))?);
             }
         }

@@ -96,7 +96,7 @@ impl Pipeline for Testcard {
         stage("Drawing the test card…");
         let side = |key: &str| {
             let value = params.u64(key).unwrap_or(512);
-            if value % 16 == 0 && (MIN_SIZE..=MAX_SIZE).contains(&value) {
+            if value.is_multiple_of(16) && (MIN_SIZE..=MAX_SIZE).contains(&value) {
                 return Ok(value as u32);
             }
             let nearest = (value / 16 * 16).clamp(MIN_SIZE, MAX_SIZE);

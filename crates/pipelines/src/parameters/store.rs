@@ -57,12 +57,7 @@ impl ParameterStore {
         }
         let one_shots = pending.keys().cloned().collect();
         values.extend(pending);
-        Snapshot {
-            values,
-            one_shots,
-            revision: self.revision,
-            changed: std::mem::take(&mut self.changed),
-        }
+        Snapshot { values, one_shots, revision: self.revision, changed: std::mem::take(&mut self.changed) }
     }
 
     /// Gives back what a chunk took but could not use, unless something newer arrived.
@@ -212,10 +207,7 @@ mod tests {
     #[test]
     fn lora_scales_coalesce_per_adapter() {
         let mut store = ParameterStore::default();
-        store.merge(
-            &map(json!({"lora_scales": [{"path": "a", "scale": 1}, {"path": "b", "scale": 1}]})),
-            0,
-        );
+        store.merge(&map(json!({"lora_scales": [{"path": "a", "scale": 1}, {"path": "b", "scale": 1}]})), 0);
         store.merge(&map(json!({"lora_scales": [{"path": "a", "scale": 2}]})), 0);
         let scales: Value = store.take().get("lora_scales").unwrap();
         assert_eq!(scales, json!([{"path": "b", "scale": 1}, {"path": "a", "scale": 2}]));

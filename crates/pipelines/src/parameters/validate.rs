@@ -114,7 +114,7 @@ fn check_known(accepts: Accepts, value: Value) -> Result<Value, Refusal> {
     match accepts {
         Accepts::Anything => Ok(value),
         Accepts::Number { min, max } => number(value, Some(min), Some(max)),
-        Accepts::Integer { min, max } => integer(value, Some(min), Some(max)),
+        Accepts::Integer { min, max } => integer(&value, Some(min), Some(max)),
         Accepts::Bool => match value {
             Value::Bool(_) => Ok(value),
             // Controllers send 0 and 1.
@@ -170,7 +170,7 @@ fn number(value: Value, min: Option<f64>, max: Option<f64>) -> Result<Value, Ref
     })
 }
 
-fn integer(value: Value, min: Option<i64>, max: Option<i64>) -> Result<Value, Refusal> {
+fn integer(value: &Value, min: Option<i64>, max: Option<i64>) -> Result<Value, Refusal> {
     let whole = value
         .as_i64()
         .or_else(|| value.as_f64().filter(|x| x.fract() == 0.0 && x.abs() < 9e15).map(|x| x as i64));
@@ -197,7 +197,7 @@ fn transition(value: Value) -> Result<Value, Refusal> {
     }
     let steps = match object.get("num_steps") {
         None | Some(Value::Null) => json!(4),
-        Some(steps) => integer(steps.clone(), Some(0), Some(i64::from(MAX_TRANSITION_STEPS)))
+        Some(steps) => integer(steps, Some(0), Some(i64::from(MAX_TRANSITION_STEPS)))
             .map_err(|error| refuse(format!("num_steps {}", error.message)))?,
     };
     object.insert("target_prompts".into(), json!(prompts));
@@ -283,7 +283,7 @@ fn check_property(schema: &PipelineSchema, property: &Value, value: Value) -> Re
         Some("number") => number(value, bound("minimum"), bound("maximum")),
         Some("integer") => {
             let whole = |name: &str| property.get(name).and_then(Value::as_i64);
-            integer(value, whole("minimum"), whole("maximum"))
+            integer(&value, whole("minimum"), whole("maximum"))
         }
         Some("boolean") => check_known(Accepts::Bool, value),
         Some("string") => check_known(Accepts::Text { max_bytes: 64 * 1024 }, value),

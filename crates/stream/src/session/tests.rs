@@ -55,11 +55,11 @@ fn models(pipelines: &[&str]) -> Arc<ModelManager> {
     let mut registry = Registry::builtin();
     registry.register(Arc::new(Moody(PipelineSchema::new("moody", "Moody", "Moody")))).unwrap();
     let models = ModelManager::new(registry).unwrap();
-    load(&models, pipelines, Map::new());
+    load(&models, pipelines, &Map::new());
     models
 }
 
-fn load(models: &ModelManager, pipelines: &[&str], params: Map<String, Value>) {
+fn load(models: &ModelManager, pipelines: &[&str], params: &Map<String, Value>) {
     let request = |id: &&str| LoadRequest {
         node_id: (*id).into(),
         pipeline_id: (*id).into(),
@@ -238,7 +238,7 @@ fn a_session_gives_its_model_up_and_resumes_with_the_new_one() {
     let session = start(&models, &["testcard"], InputMode::Text);
     let viewer = session.subscribe(0, 256).unwrap();
     assert_eq!(next(&viewer).image.width(), 512);
-    load(&models, &["testcard"], map(json!({"width": 256, "height": 256})));
+    load(&models, &["testcard"], &map(json!({"width": 256, "height": 256})));
     wait_for("the new size", || next(&viewer).image.width() == 256);
     assert!(session.stop_reason().is_none());
 }
@@ -335,4 +335,72 @@ fn stopping_ends_all_threads_and_frees_the_model() {
     }
     models.unload(None).unwrap();
     assert!(models.wait_settled(Duration::from_secs(5)));
+}
+
+#[test]
+fn a_recording_can_start_and_stop_at_any_time_and_lives_as_long_as_its_session() {
+    let models = models(&["testcard"]);
+    let session = start(&models, &["testcard"], InputMode::Text);
+    let viewer = session.subscribe(0, 64).unwrap();
+    next(&viewer);
+    let bus = session.recording_bus(None).unwrap();
+    assert!(session.recordings().finish(None).unwrap().is_none());
+    assert!(session.recordings().start(None, bus).unwrap());
+    assert!(!session.recordings().start(None, bus).unwrap(), "started twice");
+    assert!(session.metrics().recording);
+    for _ in 0..10 {
+        next(&viewer);
+    }
+    let path = session.recordings().finish(None).unwrap().expect("no file");
+    let mut played = scope_media::file::FileSource::open(&path).unwrap();
+    let mut frames = 0;
+    while played.next_frame().unwrap().is_some() {
+        frames += 1;
+    }
+    assert!(frames >= 8, "{frames} frames recorded");
+    drop(session);
+    assert!(!path.exists(), "the file outlived its session");
+}
+
+#[test]
+fn a_file_is_played_over_and_over() {
+    struct Folder(std::path::PathBuf);
+    impl AssetLoader for Folder {
+        fn image(&self, _: &str) -> Result<Image, String> {
+            Err("no pictures".into())
+        }
+        fn resolve(&self, path: &str) -> Result<std::path::PathBuf, String> {
+            Ok(self.0.join(path))
+        }
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let recorder =
+        scope_media::record::Recorder::start(dir.path().join("clip.mp4"), Default::default()).unwrap();
+    for n in 0..6 {
+        recorder.push(Frame::new(picture(), Timestamp::from_micros(1_000_000 + n * 40_000)));
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    recorder.stop().unwrap();
+    let models = models(&["passthrough"]);
+    let graph = serde_json::from_value(json!({
+        "nodes": [
+            {"id": "file", "type": "source", "source_mode": "video_file", "source_name": "clip.mp4"},
+            {"id": "p", "type": "pipeline", "pipeline_id": "passthrough"},
+            {"id": "out", "type": "sink"},
+        ],
+        "edges": [{"from": "file", "to_node": "p"}, {"from": "p", "to_node": "out"}],
+    }));
+    let spec = SessionSpec {
+        id: "s".into(),
+        kind: SessionKind::Headless,
+        graph: graph.unwrap(),
+        mode: InputMode::Video,
+        parameters: Map::new(),
+        assets: Arc::new(Folder(dir.path().to_owned())),
+        recordings_dir: dir.path().join("recordings"),
+    };
+    let session = Session::start(spec, &models).unwrap();
+    let viewer = session.subscribe(0, 64).unwrap();
+    let stamps: Vec<_> = (0..14).map(|_| next(&viewer).captured_at).collect();
+    assert!(stamps.is_sorted_by(|a, b| a < b), "{stamps:?}");
 }
