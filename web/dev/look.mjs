@@ -110,6 +110,7 @@ for (const [name, size] of Object.entries(SIZES)) {
   await page.waitForTimeout(300)
   await look(page, `${name}-error`)
   if (name === 'wide') {
+    await page.evaluate(() => document.activeElement?.blur())
     await page.keyboard.press('?')
     await page.waitForTimeout(300)
     await look(page, 'wide-shortcuts')

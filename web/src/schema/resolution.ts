@@ -40,12 +40,15 @@ export function sizePresets(own: Size, rule: SizeRule): Size[] {
   return [own, ...allowed.filter((size) => size.width !== own.width || size.height !== own.height)]
 }
 
+/** A size has to be this much smaller to be worth trying after a failure. */
+const MUCH_SMALLER = 0.7
+
 /** The next smaller preset by area, for "use a smaller size" after an out-of-memory error. */
 export function smallerSize(current: Size, rule: SizeRule): Size | null {
   const area = current.width * current.height
   const landscape = current.width >= current.height
   const fits = sizePresets(current, rule)
-    .filter((size) => size.width * size.height < area * 0.9)
+    .filter((size) => size.width * size.height < area * MUCH_SMALLER)
     .filter((size) => size.width === size.height || size.width >= size.height === landscape)
     .sort((a, b) => b.width * b.height - a.width * a.height)
   const preset = fits[0]

@@ -21,13 +21,15 @@ const SIDE = {
   center: 'top-1/2 left-1/2 max-h-[86vh] w-[min(720px,94vw)] -translate-1/2 rounded-2 border',
 }
 
-/** A dialog or drawer: focus stays inside, Escape closes, focus returns. */
+/** A dialog, or at the edges a drawer that leaves the picture visible and usable. Escape closes, focus returns. */
 export function Sheet({ open, title, side, description, children, onClose }: SheetProps) {
+  const modal = side === 'center'
   return (
-    <Dialog.Root open={open} onOpenChange={(next) => !next && onClose()}>
+    <Dialog.Root modal={modal} open={open} onOpenChange={(next) => !next && onClose()}>
       <Dialog.Portal>
-        <Dialog.Overlay className="fixed inset-0 z-40 bg-black/60" />
+        {modal && <Dialog.Overlay className="fixed inset-0 z-40 bg-black/60" />}
         <Dialog.Content
+          onInteractOutside={(event) => !modal && event.preventDefault()}
           className={cx('fixed z-40 flex flex-col border-line bg-bg1 shadow-2xl shadow-black/60', SIDE[side])}
           {...(description ? {} : { 'aria-describedby': undefined })}
         >

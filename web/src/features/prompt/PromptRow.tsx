@@ -43,7 +43,7 @@ function Weight({ index }: { index: number }) {
     return { weight: prompt?.weight ?? 0, locked: prompt?.locked ?? false }
   })
   return (
-    <div className="flex w-44 shrink-0 items-center gap-1.5 max-md:w-36">
+    <div className="flex w-44 shrink-0 items-center gap-1.5 max-md:w-auto max-md:flex-1">
       <Slider
         label={t.prompt.weight(index + 1)}
         valueText={t.prompt.weightText(weight)}
@@ -96,7 +96,7 @@ export function PromptRow({ index, count }: { index: number; count: number }) {
         className="min-w-48 flex-1 resize-none rounded-1 border border-edge bg-bg0 px-3 py-[7px] text-14 leading-5 text-fg1 hover:border-fg3 focus-visible:border-accent"
       />
       {count > 1 && (
-        <div className="flex h-9 items-center gap-0.5">
+        <div className="flex h-9 items-center gap-0.5 max-md:w-full">
           <Weight index={index} />
           <IconButton label={t.prompt.remove(index + 1)} onClick={() => changeDoc(removePrompt(index))}>
             <X size={14} aria-hidden />

@@ -1,8 +1,9 @@
 import { Layers, ListVideo, SlidersHorizontal, Video } from 'lucide-react'
 import { Tabs } from 'radix-ui'
 import { type Tab, uiStore } from '../../app'
-import { type Layout, useLayout, useUi } from '../../hooks'
+import { type Layout, useLayout, useSessionState, useUi } from '../../hooks'
 import { t } from '../../messages'
+import { cx } from '../../ui/cx'
 import { Sheet } from '../../ui/Sheet'
 import { Deck } from '../deck/Deck'
 import { Header } from '../header/Header'
@@ -87,6 +88,7 @@ const TABS: readonly { id: Tab; icon: typeof Video }[] = [
 /** A phone is a remote control: picture and prompt always in view, one panel at a time below them. */
 function Narrow() {
   const tab = useUi((ui) => ui.tab)
+  const state = useSessionState()
   return (
     <Tabs.Root
       value={tab}
@@ -94,7 +96,12 @@ function Narrow() {
       className="flex min-h-0 flex-1 flex-col"
     >
       <main className="flex min-h-0 flex-1 flex-col">
-        <div className="flex aspect-video max-h-[38vh] min-h-36 w-full shrink-0">
+        <div
+          className={cx(
+            'flex aspect-video max-h-[38vh] w-full shrink-0',
+            state === 'failed' ? 'min-h-66' : state === 'loading' ? 'min-h-52' : 'min-h-36',
+          )}
+        >
           <Stage />
         </div>
         <div className="min-h-0 flex-1 overflow-y-auto bg-bg1">

@@ -1,18 +1,42 @@
+import { Camera, Maximize } from 'lucide-react'
 import { useCallback } from 'react'
 import { scope } from '../../app'
-import { useMode, useOnScreen, useSession, useUi } from '../../hooks'
+import { useLayout, useMode, useOnScreen, useSession, useUi } from '../../hooks'
 import { t } from '../../messages'
+import { IconButton } from '../../ui/Button'
 import { EngineMedia } from '../../ui/EngineMedia'
-import { stageElement } from '../shell/commands'
+import { stageElement, takeScreenshot, toggleFullscreen } from '../shell/commands'
 import { Hud } from './Hud'
 import { IdleBackdrop } from './IdleBackdrop'
 import { StageOverlay } from './StageOverlay'
+
+/** On a phone the header has no room for these. */
+function TouchActions() {
+  const look = 'bg-bg0/70'
+  return (
+    <div className="absolute top-2 right-2 flex gap-1">
+      <IconButton
+        label={t.header.screenshot}
+        size="l"
+        className={look}
+        data-testid="screenshot-button"
+        onClick={() => void takeScreenshot()}
+      >
+        <Camera size={18} aria-hidden />
+      </IconButton>
+      <IconButton label={t.header.fullscreen} size="l" className={look} onClick={() => void toggleFullscreen()}>
+        <Maximize size={18} aria-hidden />
+      </IconButton>
+    </div>
+  )
+}
 
 /** The picture. Everything else in the page is there to change it. */
 export function Stage() {
   const { state, hasStream } = useSession(({ state, stream }) => ({ state, hasStream: stream !== null }))
   const onScreen = useOnScreen()
   const mode = useMode()
+  const layout = useLayout()
   const hud = useUi((ui) => ui.hud)
   const attach = useCallback((node: HTMLElement | null) => {
     stageElement.current = node
@@ -35,6 +59,7 @@ export function Stage() {
         }}
       />
       <StageOverlay />
+      {layout === 'narrow' && onScreen && <TouchActions />}
       {hud && onScreen && <Hud />}
     </section>
   )
