@@ -82,12 +82,15 @@ export class Catalog {
       broken = false
     }
     events.onerror = () => {
-      if (!opened) {
-        // A server without this route answers 404 and the browser gives up by itself.
-        return
-      }
+      // A server without this route answers 404 and the browser gives up by itself.
+      if (!opened) return
       broken = true
+      this.store.setState({ phase: 'offline' })
       this.onServerSuspect()
+      if (events.readyState !== EventSource.CLOSED) return
+      events.close()
+      this.events = null
+      this.retry = setTimeout(() => void this.load(), RETRY_MS)
     }
     events.addEventListener('pipeline_status', (event) => {
       try {

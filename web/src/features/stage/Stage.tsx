@@ -4,6 +4,7 @@ import { scope } from '../../app'
 import { useLayout, useMode, useOnScreen, useSession, useUi } from '../../hooks'
 import { t } from '../../messages'
 import { IconButton } from '../../ui/Button'
+import { cx } from '../../ui/cx'
 import { EngineMedia } from '../../ui/EngineMedia'
 import { stageElement, takeScreenshot, toggleFullscreen } from '../shell/commands'
 import { Hud } from './Hud'
@@ -47,7 +48,10 @@ export function Stage() {
     <section
       ref={attach}
       aria-label={t.stage.title}
-      className="group/stage relative min-h-0 flex-1 overflow-hidden bg-black [&:fullscreen]:cursor-none"
+      className={cx(
+        'relative min-h-0 flex-1 overflow-hidden bg-black',
+        state === 'live' && '[&:fullscreen]:cursor-none',
+      )}
     >
       {!keepsPicture && mode === 'video' && <IdleBackdrop />}
       <EngineMedia
