@@ -17,6 +17,8 @@ export interface UiState {
   leftWidth: number
   rightWidth: number
   notice: Notice | null
+  /** The last failure that left the stream running. */
+  problem: Notice | null
   /** What assistive technology hears next, politely. */
   announcement: string
   /** The deck slot being edited in the prompt box. */
@@ -48,6 +50,7 @@ export const uiStore = createStore<UiState>(() => ({
   drawer: null,
   tab: 'deck',
   notice: null,
+  problem: null,
   announcement: '',
   editingSlot: null,
 }))
@@ -63,10 +66,18 @@ uiStore.subscribe(({ hud, singleKeys, leftWidth, rightWidth }, before) => {
 
 let noticeId = 0
 
-/** A passing remark about something that went well or needs no decision. Failures get a card instead. */
+/** A passing remark about something that went well or needs no decision. */
 export function notify(text: string, action?: Notice['action']): void {
   noticeId += 1
   uiStore.setState({ notice: { id: noticeId, text, action } })
+}
+
+/** Something failed while the stream goes on; a repetition changes nothing. */
+export function report(text: string): void {
+  const { problem } = uiStore.getState()
+  if (problem?.text === text) return
+  noticeId += 1
+  uiStore.setState({ problem: { id: noticeId, text } })
 }
 
 export function announce(text: string): void {

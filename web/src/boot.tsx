@@ -1,6 +1,6 @@
 import { createRoot } from 'react-dom/client'
 import { App } from './App'
-import { notify, scope } from './app'
+import { notify, report, scope } from './app'
 import { startAutosave } from './doc/store'
 import { keepAwake } from './engine/wakeLock'
 import { rememberLoadTimes } from './features/stage/loadTimes'
@@ -14,9 +14,9 @@ export function bootPerform(root: HTMLElement): void {
   park(scope.frames.video)
   rememberLoadTimes()
   keepAwake(scope.session)
-  scope.onNotice = (text) => notify(t.notices.refused(text))
+  scope.onNotice = (text) => report(t.notices.refused(text))
   scope.recorder.store.subscribe((next, before) => {
-    if (next.failed && next.failed !== before.failed) notify(t.notices.recordFailed(next.failed))
+    if (next.failed && next.failed !== before.failed) report(t.notices.recordFailed(next.failed))
     if (next.result && next.result !== before.result) notify(t.header.recordingSaved(next.result.name))
   })
   void scope.boot()

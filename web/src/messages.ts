@@ -13,9 +13,7 @@ export const t = {
     details: 'Details',
     copy: 'Copy',
     copied: 'Copied',
-    none: 'None',
     reset: (label: string) => `Reset ${label} to its default`,
-    unknown: '–',
   },
   state: {
     idle: 'Ready',
@@ -50,7 +48,6 @@ export const t = {
     latency: 'Prompt to picture',
     latencyEstimated: 'est',
     sparkline: 'Frame rate over the last minute',
-    vram: 'VRAM',
   },
   source: {
     title: 'Source',
@@ -115,7 +112,6 @@ export const t = {
     parked: 'The pipeline is being reloaded',
     paused: 'Paused',
     stopping: 'Stopping…',
-    nextChips: 'You are live. Type another prompt and press Enter, or pick one below.',
   },
   errors: {
     catalogue: {
@@ -204,7 +200,6 @@ export const t = {
     unlock: (index: number) => `Unlock weight of prompt ${index}`,
     cue: 'Cue',
     cueHint: 'Hold weight changes back until Take',
-    transition: 'Transition',
     steps: 'Transition steps',
     stepsCut: 'cut',
     stepsText: (steps: number, seconds: string | null) =>
@@ -215,6 +210,7 @@ export const t = {
     noPrompts: (name: string) => `${name} does not use prompts. Yours is kept for the next pipeline.`,
     empty: 'Type something first',
     try: 'Try',
+    firstTake: 'One click changes the picture.',
     help: 'Enter takes · Shift+Enter new line · Alt+Enter hard cut · Esc reverts',
   },
   deck: {
@@ -225,7 +221,6 @@ export const t = {
     full: 'All eight slots are in use. Shift-click one to edit it.',
     stored: (n: number) => `Stored in slot ${n}`,
     editing: (n: number) => `Slot ${n} is in the prompt box. Ctrl+Enter stores it back.`,
-    onAir: 'on air',
     help: 'Click or 1–8 takes · Shift+click edits · Ctrl+Enter stores',
   },
   timeline: {
@@ -237,12 +232,10 @@ export const t = {
     undo: 'Undo',
     live: 'Live',
     hard: 'hard cut',
-    steps: (n: number) => `${n} steps`,
     noPrompt: 'No prompt',
     block: (index: number, of: number, from: string, to: string, text: string) =>
       `Take ${index} of ${of}, ${from} to ${to}, ${text}. Puts it in the prompt box`,
     stalled: 'Stalled',
-    follow: 'Follow',
     zoomIn: 'Zoom in',
     zoomOut: 'Zoom out',
   },
@@ -282,8 +275,6 @@ export const t = {
     readOnly: 'This kind of value can only be shown.',
     vram: (gb: number) => `needs about ${gb} GB`,
     plugin: (name: string) => `from ${name}`,
-    on: 'On',
-    off: 'Off',
   },
   hud: {
     title: 'Health',
@@ -293,9 +284,7 @@ export const t = {
     promptToPixel: 'Prompt to pixel',
     input: 'Input',
     gpu: 'GPU',
-    toggle: 'Health details',
     chunk: 'chunk',
-    decoded: 'decoded',
     dropped: 'dropped',
     freezes: 'freezes',
     loss: 'loss',
@@ -311,9 +300,7 @@ export const t = {
     connected: (host: string) => `Connected to ${host}`,
     disconnected: 'Not connected',
     logs: 'Log',
-    saved: 'Saved',
     health: 'Stream health',
-    region: 'Status',
   },
   output: {
     title: 'Scope output',
@@ -327,7 +314,6 @@ export const t = {
     chipFrozen: 'Output frozen',
     blocked: 'The browser blocked the window. Allow pop-ups for this page.',
     needed: 'Open the output window first (O).',
-    close: 'Close',
     fullscreen: 'Full screen',
   },
   logs: {
@@ -356,7 +342,6 @@ export const t = {
   },
   commands: {
     play: 'Start, pause or resume',
-    stop: 'Stop',
     record: 'Record',
     screenshot: 'Screenshot',
     fullscreen: 'Full screen',
@@ -384,7 +369,6 @@ export const t = {
     wrong: 'That token was not accepted. Copy it again from the terminal.',
   },
   boot: {
-    loading: 'Connecting to the server…',
     offline: 'The server does not respond. Trying again…',
   },
   layout: {

@@ -1,7 +1,7 @@
 import { api } from '../api/client'
 import { metricsSchema, type Params, type Pipeline } from '../api/types'
-import { newId, type ProjectDoc, type SourceSettings, type WirePrompt } from '../doc/model'
-import { putOnAir, sameTexts, setDraft, wirePrompts } from '../doc/prompts'
+import { newId, type ProjectDoc, type SourceSettings, type WirePrompt, wirePromptSchema } from '../doc/model'
+import { putOnAir, samePrompts, sameTexts, setDraft, wirePrompts } from '../doc/prompts'
 import { changeDoc, docStore } from '../doc/store'
 import { allFields, schemaKey, wireKey } from '../schema/plan'
 import { saveAs, screenshot } from './capture'
@@ -231,7 +231,8 @@ export class Scope {
     if (next.stream !== previous.stream) {
       // The last picture stays up while the connection is renewed.
       if (next.stream || next.state === 'idle' || next.state === 'failed') this.frames.show(next.stream)
-      this.output.show(next.stream)
+      // After a failure the output window holds its last picture.
+      if (next.state !== 'failed') this.output.show(next.stream)
     }
     if (next.state === previous.state) return
     switch (next.state) {
@@ -302,6 +303,7 @@ export class Scope {
     const pipeline = this.pipeline()
     if (!pipeline) return
     const now = performance.now()
+    if (pipeline.supports_prompts) this.adoptPrompts(parameters.prompts)
     const known = new Set(allFields(pipeline, modeFor(docStore.getState(), pipeline)).map((field) => field.key))
     const changed: Params = {}
     for (const [wire, value] of Object.entries(parameters)) {
@@ -314,6 +316,16 @@ export class Scope {
       ...doc,
       params: { ...doc.params, [pipeline.id]: { ...doc.params[pipeline.id], ...changed } },
     }))
+  }
+
+  private adoptPrompts(value: unknown): void {
+    const parsed = wirePromptSchema.array().min(1).safeParse(value)
+    const { onAir, draft } = docStore.getState()
+    if (!parsed.success || samePrompts(parsed.data, onAir)) return
+    const untouched = samePrompts(wirePrompts(draft), onAir)
+    changeDoc(putOnAir(parsed.data))
+    if (untouched) changeDoc(setDraft(parsed.data))
+    this.transport.take({ prompts: parsed.data, transition: null, cut: 'soft' })
   }
 
   /** Twice a second: frame rate. Once a second: statistics and history. Nothing while no stream exists. */

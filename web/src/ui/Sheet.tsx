@@ -29,8 +29,16 @@ export function Sheet({ open, title, side, description, children, onClose }: She
       <Dialog.Portal>
         {modal && <Dialog.Overlay className="fixed inset-0 z-40 bg-black/60" />}
         <Dialog.Content
+          onOpenAutoFocus={(event) => {
+            // Not the close button: it would greet with its tooltip.
+            event.preventDefault()
+            if (event.currentTarget instanceof HTMLElement) event.currentTarget.focus()
+          }}
           onInteractOutside={(event) => !modal && event.preventDefault()}
-          className={cx('fixed z-40 flex flex-col border-line bg-bg1 shadow-2xl shadow-black/60', SIDE[side])}
+          className={cx(
+            'fixed z-40 flex flex-col border-line outline-none bg-bg1 shadow-2xl shadow-black/60',
+            SIDE[side],
+          )}
           {...(description ? {} : { 'aria-describedby': undefined })}
         >
           <div className="flex h-12 shrink-0 items-center border-b border-line pr-2 pl-4">

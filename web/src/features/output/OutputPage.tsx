@@ -57,10 +57,9 @@ function Output({ bridge }: { bridge: OutputBridge }) {
   useKeys(bridge)
   useEffect(() => {
     const node = video.current
-    // The last picture stays while the stream is renewed; a new stream replaces it.
-    if (!node || !stream || node.srcObject === stream) return
+    if (!node || node.srcObject === stream) return
     node.srcObject = stream
-    void node.play().catch(() => undefined)
+    if (stream) void node.play().catch(() => undefined)
   }, [stream])
   useEffect(() => {
     const from = video.current
@@ -90,7 +89,9 @@ function Output({ bridge }: { bridge: OutputBridge }) {
         aria-hidden
         className={cx('absolute inset-0 h-full w-full', FIT_CLASS[fit], !frozen && 'hidden')}
       />
-      {!stream && <p className="absolute inset-0 grid place-items-center text-14 text-fg3">{t.output.waiting}</p>}
+      {!stream && awake && (
+        <p className="absolute inset-0 grid place-items-center text-14 text-fg3">{t.output.waiting}</p>
+      )}
       <div
         data-testid="output-black"
         data-on={black}

@@ -10,6 +10,7 @@ export function Chips() {
   const active = useSession(({ state }) => !['idle', 'failed', 'stopping'].includes(state))
   const onAir = useDoc((doc) => (doc.onAir.length === 1 ? doc.onAir[0]?.text : undefined))
   const own = pipeline?.example_prompts
+  const first = useDoc((doc) => active && doc.blocks.length === 1 && doc.history.length <= 1)
   const prompts = own && own.length > 0 ? own.slice(0, 6) : EXAMPLE_PROMPTS
   return (
     <div className="flex min-w-0 items-center gap-1.5 overflow-x-auto p-0.5 [scrollbar-width:none]">
@@ -33,6 +34,7 @@ export function Chips() {
           {text}
         </button>
       ))}
+      {first && <span className="shrink-0 pl-2 text-12 text-accent max-lg:hidden">{t.prompt.firstTake}</span>}
     </div>
   )
 }

@@ -1,7 +1,15 @@
 import { Lock, LockOpen, X } from 'lucide-react'
 import { type KeyboardEvent, useLayoutEffect, useRef } from 'react'
 import { uiStore } from '../../app'
-import { changeWeight, removePrompt, revertDraft, setText, toggleLock } from '../../doc/prompts'
+import {
+  changeWeight,
+  removePrompt,
+  revertDraft,
+  samePrompts,
+  setText,
+  toggleLock,
+  wirePrompts,
+} from '../../doc/prompts'
 import { changeDoc, docStore } from '../../doc/store'
 import { useDoc } from '../../hooks'
 import { t } from '../../messages'
@@ -30,7 +38,10 @@ function onKey(event: KeyboardEvent<HTMLTextAreaElement>, index: number): void {
     if (event.ctrlKey || event.metaKey) storeDraft()
     else takeDraft(event.altKey)
   } else if (event.key === 'Escape') {
-    changeDoc(revertDraft)
+    // Reverts what was typed; with nothing to revert it leaves the box, so that single keys work again.
+    const { draft, onAir } = docStore.getState()
+    if (samePrompts(wirePrompts(draft), onAir)) event.currentTarget.blur()
+    else changeDoc(revertDraft)
     uiStore.setState({ editingSlot: null })
   } else if (event.key === 'ArrowUp' && event.currentTarget.selectionStart === 0 && recallHistory(index)) {
     event.preventDefault()

@@ -1,6 +1,6 @@
-import { Camera, Maximize } from 'lucide-react'
+import { Camera, Maximize, TriangleAlert, X } from 'lucide-react'
 import { useCallback } from 'react'
-import { scope } from '../../app'
+import { scope, uiStore } from '../../app'
 import { useLayout, useMode, useOnScreen, useSession, useUi } from '../../hooks'
 import { t } from '../../messages'
 import { IconButton } from '../../ui/Button'
@@ -10,6 +10,25 @@ import { stageElement, takeScreenshot, toggleFullscreen } from '../shell/command
 import { Hud } from './Hud'
 import { IdleBackdrop } from './IdleBackdrop'
 import { StageOverlay } from './StageOverlay'
+
+/** A failure beside a running stream: stays until dismissed, hides nothing of the picture's middle. */
+function Problem() {
+  const problem = useUi((ui) => ui.problem)
+  if (!problem) return null
+  return (
+    <div
+      role="alert"
+      data-testid="problem"
+      className="absolute inset-x-3 top-3 mx-auto flex max-w-xl items-center gap-2.5 rounded-1 border border-warn/70 bg-bg1/95 py-1 pr-1 pl-3 text-12"
+    >
+      <TriangleAlert size={15} className="shrink-0 text-warn" aria-hidden />
+      <span className="min-w-0 flex-1 [overflow-wrap:anywhere]">{problem.text}</span>
+      <IconButton label={t.common.dismiss} onClick={() => uiStore.setState({ problem: null })}>
+        <X size={14} aria-hidden />
+      </IconButton>
+    </div>
+  )
+}
 
 /** On a phone the header has no room for these. */
 function TouchActions() {
@@ -63,6 +82,7 @@ export function Stage() {
         }}
       />
       <StageOverlay />
+      <Problem />
       {layout === 'narrow' && onScreen && <TouchActions />}
       {hud && onScreen && <Hud />}
     </section>

@@ -17,6 +17,7 @@ const MAX_SCALE = 160
 const DEFAULT_SCALE = 24
 /** Where the playhead is kept while following, as a part of the visible width. */
 const FOLLOW_AT = 0.8
+const WIDTH_STEP = 240
 
 const COLORS = [
   'bg-block-1',
@@ -95,21 +96,33 @@ function usePainter(
   useEffect(() => {
     let frame = 0
     let lastText = 0
+    let viewport = track.current?.parentElement?.clientWidth ?? 0
+    let width = 0
+    let scrolled = track.current?.parentElement?.scrollLeft ?? 0
+    let follow = true
+    let x = 0
     const paint = (now: number) => {
       frame = scope.transport.running ? requestAnimationFrame(paint) : 0
       const content = track.current
       const scroller = content?.parentElement
       if (!content || !scroller) return
       const ms = scope.transport.time()
-      const x = ms * (scale / 1000)
+      x = ms * (scale / 1000)
       const playhead = content.querySelector<HTMLElement>('[data-part="playhead"]')
       if (playhead) playhead.style.transform = `translateX(${x}px)`
       const live = content.querySelector<HTMLElement>('[data-live="true"]')
       if (live) live.style.width = `${Math.max(4, x - Number(live.dataset.start) * (scale / 1000))}px`
-      content.style.width = `${Math.max(scroller.clientWidth, (endOf(docStore.getState().blocks, ms) * scale) / 1000 + scroller.clientWidth * 0.4)}px`
-      if (scope.transport.running) {
-        const edge = x - scroller.clientWidth * FOLLOW_AT
-        if (edge > scroller.scrollLeft) scroller.scrollLeft = edge
+      // In steps, so that most frames change no layout.
+      const needed = (endOf(docStore.getState().blocks, ms) * scale) / 1000 + viewport * 0.4
+      const wanted = Math.max(viewport, Math.ceil(needed / WIDTH_STEP) * WIDTH_STEP)
+      if (wanted !== width) {
+        width = wanted
+        content.style.width = `${wanted}px`
+      }
+      const edge = Math.floor(x - viewport * FOLLOW_AT)
+      if (scope.transport.running && follow && edge > scrolled) {
+        scrolled = edge + viewport * (1 - FOLLOW_AT) * 0.5
+        scroller.scrollLeft = scrolled
       }
       if (time.current && (now - lastText > 250 || !scope.transport.running)) {
         lastText = now
@@ -120,15 +133,31 @@ function usePainter(
       if (frame === 0) frame = requestAnimationFrame(paint)
     }
     kick()
-    const stopTransport = scope.transport.subscribe(kick)
+    const stopTransport = scope.transport.subscribe(() => {
+      if (!scope.transport.running) follow = true
+      kick()
+    })
     const stopDoc = docStore.subscribe((next, before) => next.blocks !== before.blocks && kick())
-    const resized = new ResizeObserver(kick)
-    if (track.current?.parentElement) resized.observe(track.current.parentElement)
+    const resized = new ResizeObserver(([entry]) => {
+      viewport = entry?.contentRect.width ?? viewport
+      kick()
+    })
+    const scroller = track.current?.parentElement
+    const onScroll = () => {
+      const at = scroller?.scrollLeft ?? 0
+      if (Math.abs(at - scrolled) < 2) return
+      // The user looked elsewhere: follow again once the playhead is back in view.
+      scrolled = at
+      follow = x >= at && x <= at + viewport
+    }
+    scroller?.addEventListener('scroll', onScroll, { passive: true })
+    if (scroller) resized.observe(scroller)
     return () => {
       cancelAnimationFrame(frame)
       stopTransport()
       stopDoc()
       resized.disconnect()
+      scroller?.removeEventListener('scroll', onScroll)
     }
   }, [scale, track, time])
 }
