@@ -3,6 +3,7 @@
 //! * [`Service`] is the state; handlers in [`routes`](router) are thin shells around its parts. All logic that can be is a pure
 //!   function beside it: [`security::decide`], [`assets::range`], the parsers.
 //! * [`router`] is the whole server as a service without a socket, which is how the tests use it. [`serve`] puts it on one.
+//! * Sessions are started and looked after by [`Service::start_session`], whatever transport they belong to.
 //! * Every request passes one guard, which knows hosts, origins and credentials, and which fails closed: a route is protected
 //!   unless it is named as public.
 //! * Disks and processes are waited for on blocking threads only.
@@ -24,7 +25,9 @@ mod routes;
 pub mod security;
 mod serve;
 mod service;
+pub mod sessions;
 mod ui;
+pub mod webrtc;
 
 pub use config::{Config, Dirs};
 pub use events::{Event, Events, Watcher};

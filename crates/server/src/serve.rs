@@ -25,11 +25,14 @@ const HEAD_TIMEOUT: Duration = Duration::from_secs(15);
 const MAX_HEAD_BYTES: usize = 64 << 10;
 /// How long requests may go on after the stop.
 const DRAIN: Duration = Duration::from_millis(800);
+/// How long sessions may take to end: recordings are completed.
+const SESSIONS_END: Duration = Duration::from_secs(3);
 
 /// Serves until the service is stopped, and says why it was. Requests in flight get a moment to finish.
 pub async fn serve(listener: TcpListener, router: Router, service: Arc<Service>) -> Stop {
     let connections = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     let (closing, _) = watch::channel(false);
+    let watching = tokio::spawn(Arc::clone(&service).watch_models());
     let stop = loop {
         let accepted = tokio::select! {
             stop = service.stopped() => break stop,
@@ -46,10 +49,15 @@ pub async fn serve(listener: TcpListener, router: Router, service: Arc<Service>)
         });
     };
     drop(listener);
+    watching.abort();
+    // Sessions end while requests drain: their clients should hear of it while they can.
     closing.send_replace(true);
     let all = u32::try_from(MAX_CONNECTIONS).unwrap_or(u32::MAX);
-    if tokio::time::timeout(DRAIN, connections.acquire_many(all)).await.is_err() {
-        tracing::info!("some requests did not end in time");
+    let drained = tokio::time::timeout(DRAIN, connections.acquire_many(all));
+    let ended = tokio::time::timeout(SESSIONS_END, service.end_all_sessions());
+    let (drained, ended) = tokio::join!(drained, ended);
+    if drained.is_err() || ended.is_err() {
+        tracing::info!("not everything ended in time");
     }
     stop
 }

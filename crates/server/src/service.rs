@@ -1,6 +1,6 @@
 //! Everything that handlers act on.
 
-use crate::assets::{AssetStore, Sandbox};
+use crate::assets::{AssetStore, Sandbox, SandboxedAssets};
 use crate::config::Config;
 use crate::events::Events;
 use crate::hardware::{self, Gpu};
@@ -11,7 +11,11 @@ use crate::logs::LogFile;
 use crate::metrics::Metrics;
 use crate::onboarding::OnboardingStore;
 use crate::security::{Credentials, Gate, Policy, load_or_create_key, new_token};
+use crate::sessions::Sessions;
 use crate::ui::Ui;
+use crate::webrtc::WebRtc;
+use scope_pipelines::{LoadParams, Registry};
+use scope_stream::{LoadRequest, ModelManager};
 use std::io;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -35,8 +39,14 @@ pub struct Service {
     pub gate: Gate,
     /// Uploads.
     pub assets: AssetStore,
-    /// Which files parameters may name.
-    pub sandbox: Sandbox,
+    /// Files that parameters name, inside the directories that they may name.
+    pub files: Arc<SandboxedAssets>,
+    /// Loaded pipelines.
+    pub models: Arc<ModelManager>,
+    /// Running sessions.
+    pub sessions: Sessions,
+    /// Connected clients.
+    pub webrtc: WebRtc,
     /// The log, when it could be opened.
     pub log: Option<Arc<LogFile>>,
     /// API keys.
@@ -57,11 +67,11 @@ pub struct Service {
 }
 
 impl Service {
-    /// A service that has done nothing yet but read its cookie key.
+    /// A service of the pipelines in `registry` that has done nothing yet but read its cookie key.
     ///
     /// # Errors
-    /// When the data directory cannot be used.
-    pub fn new(config: Config, ui: Ui, log: Option<Arc<LogFile>>) -> io::Result<Self> {
+    /// When the data directory cannot be used, or the system refuses a thread.
+    pub fn new(config: Config, registry: Registry, ui: Ui, log: Option<Arc<LogFile>>) -> io::Result<Self> {
         let dirs = &config.dirs;
         std::fs::create_dir_all(&dirs.data)?;
         let key = load_or_create_key(&dirs.data.join("session.key"))?;
@@ -71,7 +81,12 @@ impl Service {
         Ok(Self {
             gate: Gate::new(policy(&config), Credentials::new(token, &key)),
             assets: AssetStore::new(&dirs.assets),
-            sandbox: Sandbox::new(roots),
+            files: Arc::new(SandboxedAssets::new(Sandbox::new(roots), |bytes| {
+                scope_media::still::decode(bytes).map_err(|error| error.to_string())
+            })),
+            models: ModelManager::new(registry)?,
+            sessions: Sessions::default(),
+            webrtc: WebRtc::default(),
             keys: Arc::new(KeyStore::new(&dirs.data, |name| std::env::var(name).ok())),
             onboarding: Arc::new(OnboardingStore::new(&dirs.data)),
             ice: IceServers::new(config.ice.clone()),
@@ -96,6 +111,15 @@ impl Service {
     /// The GPUs of this machine; asked once.
     pub async fn gpus(&self) -> &[Gpu] {
         self.gpus.get_or_init(|| async { blocking(hardware::nvidia_gpus).await.unwrap_or_default() }).await
+    }
+
+    /// Begins to load the pipeline that should be there from the start, if one should.
+    pub fn preload(&self) {
+        let Some(id) = self.config.preload.clone() else { return };
+        let request = LoadRequest { node_id: id.clone(), pipeline_id: id, params: LoadParams::default() };
+        if let Err(error) = self.models.load(vec![request]) {
+            tracing::error!("nothing is loaded at the start: {error}");
+        }
     }
 
     /// Stops the server after `delay`, so that the answer to whoever asked still gets out.

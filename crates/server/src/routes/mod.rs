@@ -5,6 +5,8 @@ mod assets;
 mod core;
 mod docs;
 mod logs;
+mod pipelines;
+mod sessions;
 mod settings;
 mod system;
 
@@ -36,7 +38,9 @@ fn documented() -> OpenApiRouter<Arc<Service>> {
         .merge(assets::routes())
         .merge(logs::routes())
         .merge(settings::routes())
-    // ---- WebRTC signalling is registered here: `.merge(crate::webrtc::routes())` ----
+        .merge(pipelines::routes())
+        .merge(sessions::routes())
+        .merge(crate::webrtc::routes())
 }
 
 /// The description of all routes.

@@ -1,0 +1,146 @@
+//! `scope serve`.
+
+use crate::cli::Options;
+use crate::settings::{self, Settings};
+use crate::{browser, ui};
+use anyhow::{Context, Result, anyhow};
+use scope_pipelines::Registry;
+use scope_server::{Service, Stop, logs, router};
+use std::io::Write;
+use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::process::{Command, ExitCode};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::TcpListener;
+use tokio::runtime::Runtime;
+
+/// Set in the environment of a process that replaces this one.
+pub(crate) const RESTARTED: &str = "SCOPE_RESTARTED";
+/// Tells a supervisor to start us again.
+const RESTART_EXIT_CODE: u8 = 42;
+
+pub(crate) fn serve(options: &Options) -> Result<ExitCode> {
+    let settings = settings::from_process(options)?;
+    let log = logs::init(&settings.config.dirs.logs, &settings.log).map_err(|error| anyhow!(error))?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let data = settings.config.dirs.data.clone();
+    let service = Service::new(settings.config.clone(), Registry::builtin(), ui::UI, log);
+    let service = Arc::new(service.with_context(|| format!("{} cannot be used", data.display()))?);
+    let stop = runtime.block_on(until_stopped(&service, &settings))?;
+    service.models.stop();
+    let token = service.gate.credentials.token().to_owned();
+    drop(service);
+    finish(runtime);
+    match stop {
+        Stop::Shutdown => Ok(ExitCode::SUCCESS),
+        Stop::Restart if settings.managed => Ok(ExitCode::from(RESTART_EXIT_CODE)),
+        Stop::Restart => replace_process(&token),
+    }
+}
+
+/// Gives blocking work a moment, and no more.
+fn finish(runtime: Runtime) {
+    runtime.shutdown_timeout(Duration::from_millis(200));
+}
+
+async fn until_stopped(service: &Arc<Service>, settings: &Settings) -> Result<Stop> {
+    let (host, port) = (settings.config.host.as_str(), settings.config.port);
+    let listener = TcpListener::bind((host.trim_matches(['[', ']']), port)).await.with_context(|| {
+        format!(
+            "cannot listen on {host} port {port}; is another server running there? Use --port, or --port 0"
+        )
+    })?;
+    let address = listener.local_addr()?;
+    let url = format!("http://{}/?token={}", authority(address), service.gate.credentials.token());
+    announce(address, &url, settings)?;
+    tracing::info!(
+        "listening on {address}, version {} ({})",
+        service.config.version,
+        service.config.git_commit
+    );
+    tokio::spawn(stop_on_signals(Arc::clone(service)));
+    if settings.open_browser {
+        browser::open(&url);
+    }
+    service.preload();
+    Ok(scope_server::serve(listener, router(Arc::clone(service)), Arc::clone(service)).await)
+}
+
+/// What a browser on this machine calls the server.
+fn authority(address: SocketAddr) -> String {
+    let ip = address.ip();
+    if ip.is_unspecified() || ip == IpAddr::from([127, 0, 0, 1]) {
+        format!("localhost:{}", address.port())
+    } else {
+        address.to_string()
+    }
+}
+
+/// Tells the user where to go. Only here is the token shown: never in the log.
+fn announce(address: SocketAddr, url: &str, settings: &Settings) -> Result<()> {
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "\n  Scope {} is running.\n", settings.config.version)?;
+    writeln!(out, "  Open   {url}")?;
+    if address.ip().is_unspecified()
+        && let Some(ip) = outward_address()
+    {
+        let elsewhere = url.replacen("localhost", &ip.to_string(), 1);
+        writeln!(out, "         {elsewhere}  (from other machines; not encrypted)")?;
+    }
+    writeln!(out, "  API    http://{}/docs", authority(address))?;
+    writeln!(out, "  Files  {}", settings.config.dirs.data.display())?;
+    writeln!(out, "\n  Ctrl-C stops it.\n")?;
+    Ok(out.flush()?)
+}
+
+/// The address from which this machine would talk to others. Nothing is sent.
+fn outward_address() -> Option<IpAddr> {
+    let socket = UdpSocket::bind("0.0.0.0:0").ok()?;
+    // TEST-NET-1: routable in form, used by nobody.
+    socket.connect("192.0.2.1:9").ok()?;
+    let ip = socket.local_addr().ok()?.ip();
+    (!ip.is_loopback() && !ip.is_unspecified()).then_some(ip)
+}
+
+/// The first signal stops the server, the second one the process.
+async fn stop_on_signals(service: Arc<Service>) {
+    signal().await;
+    tracing::info!("stopping");
+    service.stop(Stop::Shutdown);
+    signal().await;
+    std::process::exit(130);
+}
+
+#[cfg(unix)]
+async fn signal() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let Ok(mut terminate) = signal(SignalKind::terminate()) else { return std::future::pending().await };
+    tokio::select! {
+        _ = tokio::signal::ctrl_c() => {}
+        _ = terminate.recv() => {}
+    }
+}
+
+#[cfg(not(unix))]
+async fn signal() {
+    if tokio::signal::ctrl_c().await.is_err() {
+        std::future::pending().await
+    }
+}
+
+/// Starts the same program with the same arguments in place of this one. The token stays, so that what was printed still works.
+fn replace_process(token: &str) -> Result<ExitCode> {
+    let program = std::env::current_exe().context("cannot restart: where is this program?")?;
+    let mut command = Command::new(program);
+    command.args(std::env::args_os().skip(1)).env(RESTARTED, "1").env("SCOPE_TOKEN", token);
+    #[cfg(unix)]
+    {
+        let error = std::os::unix::process::CommandExt::exec(&mut command);
+        Err(error).context("cannot restart")
+    }
+    #[cfg(not(unix))]
+    {
+        command.spawn().context("cannot restart")?;
+        Ok(ExitCode::SUCCESS)
+    }
+}

@@ -1,0 +1,212 @@
+//! Which pipelines there are, and which are loaded.
+
+use crate::Service;
+use crate::http::{ApiError, ApiJson, ApiQuery, ApiResult, OptionalJson};
+use crate::service::blocking;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::Json;
+use scope_pipelines::LoadParams;
+use scope_stream::{Graph, LoadRejected, LoadRequest};
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+use std::sync::Arc;
+use std::time::Duration;
+use utoipa::ToSchema;
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+/// How long a client waits for sessions to let go of what is unloaded.
+const UNLOAD_PATIENCE: Duration = Duration::from_secs(30);
+
+pub(super) fn routes() -> OpenApiRouter<Arc<Service>> {
+    OpenApiRouter::new()
+        .routes(routes!(load))
+        .routes(routes!(status))
+        .routes(routes!(unload))
+        .routes(routes!(clear_error))
+        .routes(routes!(schemas))
+        .routes(routes!(definitions))
+        .routes(routes!(models_status))
+        .routes(routes!(models_download))
+}
+
+/// The whole set of pipelines that should be loaded, in either of two shapes.
+#[derive(Debug, Default, Deserialize, ToSchema)]
+struct LoadBody {
+    /// One entry per graph node.
+    pipelines: Option<Vec<LoadEntry>>,
+    /// The older shape: ids that share `load_params`.
+    pipeline_ids: Option<Vec<String>>,
+    #[schema(value_type = Option<Object>)]
+    load_params: Option<Map<String, Value>>,
+}
+
+#[derive(Debug, Deserialize, ToSchema)]
+struct LoadEntry {
+    /// The name it is used under; the pipeline's id unless given.
+    node_id: Option<String>,
+    pipeline_id: String,
+    #[schema(value_type = Option<Object>)]
+    load_params: Option<Map<String, Value>>,
+}
+
+impl LoadBody {
+    fn requests(self) -> ApiResult<Vec<LoadRequest>> {
+        let request = |node_id: String, pipeline_id: String, params: Option<Map<String, Value>>| {
+            LoadRequest { node_id, pipeline_id, params: LoadParams::new(params.unwrap_or_default()) }
+        };
+        if let Some(pipelines) = self.pipelines {
+            let entry = |it: LoadEntry| {
+                request(it.node_id.unwrap_or_else(|| it.pipeline_id.clone()), it.pipeline_id, it.load_params)
+            };
+            return Ok(pipelines.into_iter().map(entry).collect());
+        }
+        let ids = self
+            .pipeline_ids
+            .ok_or_else(|| ApiError::bad_request("name what to load in pipelines or in pipeline_ids"))?;
+        // Repeated pipelines get the node ids that they have in an implicit chain.
+        let chain = Graph::linear(ids.iter().map(String::as_str), false, "");
+        let nodes = chain.nodes.into_iter().filter_map(|node| Some((node.id, node.pipeline_id?)));
+        Ok(nodes.map(|(node, pipeline)| request(node, pipeline, self.load_params.clone())).collect())
+    }
+}
+
+impl From<LoadRejected> for ApiError {
+    fn from(rejected: LoadRejected) -> Self {
+        let (status, code) = match rejected {
+            LoadRejected::Stopping => (StatusCode::SERVICE_UNAVAILABLE, "server_stopping"),
+            LoadRejected::UnknownPipeline(_) => (StatusCode::BAD_REQUEST, "unknown_pipeline"),
+            _ => (StatusCode::BAD_REQUEST, "invalid_graph"),
+        };
+        Self::new(status, rejected.to_string()).with_code(code)
+    }
+}
+
+/// Loads exactly this set of pipelines, in the background; what is loaded already stays.
+#[utoipa::path(post, path = "/api/v1/pipeline/load", tag = "pipelines", request_body = LoadBody,
+    responses((status = 200, body = Value), (status = 400)))]
+async fn load(
+    State(service): State<Arc<Service>>,
+    ApiJson(body): ApiJson<LoadBody>,
+) -> ApiResult<Json<Value>> {
+    let requests = body.requests()?;
+    let names: Vec<_> = requests.iter().map(|request| request.pipeline_id.clone()).collect();
+    service.models.load(requests)?;
+    Ok(Json(json!({"message": format!("Loading: {}", names.join(", "))})))
+}
+
+/// What is loaded, what is going on, and what went wrong last.
+#[utoipa::path(get, path = "/api/v1/pipeline/status", tag = "pipelines", responses((status = 200, body = Value)))]
+async fn status(State(service): State<Arc<Service>>) -> Json<Value> {
+    Json(json!(service.models.status()))
+}
+
+#[derive(Debug, Default, Deserialize, ToSchema)]
+#[serde(default)]
+struct UnloadBody {
+    /// All, when absent.
+    node_ids: Option<Vec<String>>,
+}
+
+/// Unloads some pipelines or all, and waits until their sessions have let go.
+#[utoipa::path(post, path = "/api/v1/pipeline/unload", tag = "pipelines", request_body = Option<UnloadBody>,
+    responses((status = 200, body = Value)))]
+async fn unload(
+    State(service): State<Arc<Service>>,
+    OptionalJson(body): OptionalJson<UnloadBody>,
+) -> ApiResult<Json<Value>> {
+    let models = Arc::clone(&service.models);
+    models.unload(body.node_ids.as_deref())?;
+    let done = blocking(move || models.wait_settled(UNLOAD_PATIENCE)).await?;
+    let message = if done { "Unloaded" } else { "Unloading goes on: a session has not let go yet" };
+    Ok(Json(json!({"message": message})))
+}
+
+/// Forgets what went wrong last.
+#[utoipa::path(delete, path = "/api/v1/pipeline/error", tag = "pipelines", responses((status = 204)))]
+async fn clear_error(State(service): State<Arc<Service>>) -> StatusCode {
+    service.models.clear_error();
+    StatusCode::NO_CONTENT
+}
+
+/// The schemas of all pipelines, by id: what the interface is drawn from.
+#[utoipa::path(get, path = "/api/v1/pipelines/schemas", tag = "pipelines", responses((status = 200, body = Value)))]
+async fn schemas(State(service): State<Arc<Service>>) -> Json<Value> {
+    let mut schemas = service.models.registry().schemas();
+    for schema in schemas.values_mut().filter_map(Value::as_object_mut) {
+        schema.entry("plugin_name").or_insert(Value::Null);
+    }
+    Json(json!({"pipelines": schemas}))
+}
+
+/// Everything that can be a node of a graph.
+#[utoipa::path(get, path = "/api/v1/nodes/definitions", tag = "pipelines", responses((status = 200, body = Value)))]
+async fn definitions(State(service): State<Arc<Service>>) -> Json<Value> {
+    let nodes = service.models.registry().iter().map(|pipeline| pipeline.schema().node_definition());
+    Json(json!({"nodes": nodes.collect::<Vec<_>>()}))
+}
+
+fn known(service: &Service, id: &str) -> ApiResult<()> {
+    let unknown = || {
+        let detail = format!(
+            "the pipeline {id:?} does not exist here; GET /api/v1/pipelines/schemas lists those that do"
+        );
+        ApiError::not_found(detail).with_code("unknown_pipeline")
+    };
+    service.models.registry().get(id).map(|_| ()).ok_or_else(unknown)
+}
+
+/// Whether a pipeline's weights are on disk. Those of built-in pipelines are part of the program.
+#[utoipa::path(get, path = "/api/v1/models/status", tag = "pipelines",
+    params(("pipeline_id" = String, Query)), responses((status = 200, body = Value), (status = 404)))]
+async fn models_status(State(service): State<Arc<Service>>, query: ApiQuery) -> ApiResult<Json<Value>> {
+    known(&service, query.required("pipeline_id")?)?;
+    Ok(Json(json!({"downloaded": true, "progress": null})))
+}
+
+#[derive(Debug, Deserialize, ToSchema)]
+struct DownloadBody {
+    pipeline_id: String,
+}
+
+/// Downloads a pipeline's weights, if it has any.
+#[utoipa::path(post, path = "/api/v1/models/download", tag = "pipelines", request_body = DownloadBody,
+    responses((status = 200, body = Value), (status = 400), (status = 404)))]
+async fn models_download(
+    State(service): State<Arc<Service>>,
+    ApiJson(body): ApiJson<DownloadBody>,
+) -> ApiResult<Json<Value>> {
+    if body.pipeline_id.is_empty() {
+        return Err(ApiError::bad_request("pipeline_id is empty"));
+    }
+    known(&service, &body.pipeline_id)?;
+    Ok(Json(json!({"message": format!("{} needs no download", body.pipeline_id)})))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn requests(body: Value) -> ApiResult<Vec<(String, String)>> {
+        let body: LoadBody = serde_json::from_value(body).unwrap();
+        Ok(body.requests()?.into_iter().map(|it| (it.node_id, it.pipeline_id)).collect())
+    }
+
+    fn pair(a: &str, b: &str) -> (String, String) {
+        (a.into(), b.into())
+    }
+
+    #[test]
+    fn both_shapes_describe_the_same_set() {
+        let new = json!({"pipelines": [{"node_id": "a", "pipeline_id": "testcard", "load_params": null}], "user_id": "x"});
+        assert_eq!(requests(new).unwrap(), [pair("a", "testcard")]);
+        let old = json!({"pipeline_ids": ["testcard", "testcard"], "load_params": {"width": 256}});
+        assert_eq!(requests(old).unwrap(), [pair("testcard", "testcard"), pair("testcard_1", "testcard")]);
+    }
+
+    #[test]
+    fn one_of_the_lists_is_needed() {
+        assert_eq!(requests(json!({"load_params": {}})).unwrap_err().status, 400);
+        assert_eq!(requests(json!({"pipelines": []})).unwrap(), []);
+    }
+}
