@@ -56,7 +56,10 @@ pub(crate) fn ffprobe(path: &std::path::Path, arguments: &[&str]) -> Option<Stri
     let output =
         std::process::Command::new("ffprobe").args(["-v", "error"]).args(arguments).arg(path).output();
     match output {
-        Ok(output) => Some(String::from_utf8(output.stdout).unwrap()),
+        Ok(output) => {
+            print!("{}", String::from_utf8_lossy(&output.stderr));
+            Some(String::from_utf8(output.stdout).unwrap())
+        }
         Err(error) => {
             println!("skipped: cannot run ffprobe: {error}");
             None

@@ -93,8 +93,8 @@ fn any_player_reads_open_and_finished_files_alike() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("recording.mp4");
         std::fs::write(&path, file).unwrap();
-        let show = "packet=pts,flags:stream=width,height,codec_name,color_space:format=duration";
-        let Some(report) = ffprobe(&path, &["-show_entries", show, "-of", "default=nokey=0"]) else { return };
+        let show = "packet=pts,flags:stream=width,height,color_space,nb_read_frames:format=duration";
+        let Some(report) = ffprobe(&path, &["-count_frames", "-show_entries", show]) else { return };
         let values = |key: &str| -> Vec<String> {
             let prefix = format!("{key}=");
             report.lines().filter_map(|line| line.strip_prefix(&prefix)).map(str::to_owned).collect()
@@ -104,6 +104,7 @@ fn any_player_reads_open_and_finished_files_alike() {
         assert_eq!(values("flags").iter().filter(|flags| flags.starts_with('K')).count(), 3, "{name}");
         assert_eq!([values("width"), values("height")].concat(), ["64", "48"], "{name}");
         assert_eq!(values("color_space"), ["smpte170m"], "{name}");
+        assert_eq!(values("nb_read_frames"), ["60"], "{name}");
         if name == "finished" {
             let duration: f64 = values("duration")[0].parse().unwrap();
             assert!((duration - summary.duration.as_secs_f64()).abs() < 0.01, "{duration} of {summary:?}");
