@@ -6,6 +6,7 @@ mod core;
 mod docs;
 mod logs;
 mod pipelines;
+mod recordings;
 mod sessions;
 mod settings;
 mod system;
@@ -40,6 +41,7 @@ fn documented() -> OpenApiRouter<Arc<Service>> {
         .merge(settings::routes())
         .merge(pipelines::routes())
         .merge(sessions::routes())
+        .merge(recordings::routes())
         .merge(crate::webrtc::routes())
 }
 

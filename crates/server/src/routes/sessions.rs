@@ -103,8 +103,12 @@ async fn start(
     });
     service.end_session(HEADLESS, StopReason::Requested).await;
     ensure_loaded(&service, needed.collect()).await?;
-    let mode = request.mode;
+    let (mode, recording) = (request.mode, request.recording);
     let session = service.start_session(HEADLESS.into(), SessionKind::Headless, request).await?;
+    if recording && let Some(bus) = session.recording_bus(None) {
+        let started = session.recordings().start(None, bus);
+        started.map_err(|error| ApiError::internal("the recording cannot be started", &error))?;
+    }
     for (node, values) in body.node_parameters.unwrap_or_default() {
         if let Value::Object(mut values) = values {
             values.insert("node_id".into(), node.into());

@@ -174,7 +174,8 @@ impl State {
         kbps: u32,
     ) -> Result<(), scope_media::codec::CodecError> {
         if self.encoder.as_ref().is_none_or(|(_, at, _)| *at != size) {
-            let config = EncoderConfig { width: size.0, height: size.1, bitrate_kbps: kbps, fps: NOMINAL_FPS };
+            let config =
+                EncoderConfig { width: size.0, height: size.1, bitrate_kbps: kbps, fps: NOMINAL_FPS };
             self.encoder = Some((Encoder::new(codec, &config)?, size, kbps));
         }
         if let Some((encoder, _, current)) = &mut self.encoder

@@ -13,7 +13,10 @@ pub(super) const MAX_MESSAGE_BYTES: usize = 64 * 1024;
 /// A text for the client.
 pub fn parse(bytes: &[u8]) -> Result<Map<String, Value>, String> {
     if bytes.len() > MAX_MESSAGE_BYTES {
-        return Err(format!("the message has {} bytes; at most {MAX_MESSAGE_BYTES} are accepted", bytes.len()));
+        return Err(format!(
+            "the message has {} bytes; at most {MAX_MESSAGE_BYTES} are accepted",
+            bytes.len()
+        ));
     }
     match serde_json::from_slice(bytes) {
         Ok(Value::Object(map)) => Ok(map),

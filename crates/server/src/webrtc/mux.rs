@@ -264,7 +264,8 @@ mod tests {
         client.send_to(&[22, 3, 4], address).await.unwrap();
         let mut first = Vec::new();
         for _ in 0..2 {
-            let datagram = tokio::time::timeout(Duration::from_secs(10), mailbox.recv()).await.unwrap().unwrap();
+            let datagram =
+                tokio::time::timeout(Duration::from_secs(10), mailbox.recv()).await.unwrap().unwrap();
             assert_eq!(datagram.source, client.local_addr().unwrap());
             first.push(datagram.contents[0]);
         }
