@@ -39,7 +39,7 @@ export function ShortcutSheet() {
       description={t.shortcuts.note}
       onClose={() => uiStore.setState({ sheet: false })}
     >
-      <div className="grid gap-x-8 gap-y-4 p-4 sm:grid-cols-2">
+      <div className="grid gap-x-8 gap-y-4 p-4 md:grid-cols-2">
         <dl className="m-0">
           {commands.map((command) => (
             <Row key={command.id} keys={keyName(command.key)} label={command.label} />

@@ -32,19 +32,18 @@ function Problem() {
 
 /** On a phone the header has no room for these. */
 function TouchActions() {
-  const look = 'bg-bg0/70'
   return (
     <div className="absolute top-2 right-2 flex gap-1">
       <IconButton
         label={t.header.screenshot}
         size="l"
-        className={look}
+        variant="solid"
         data-testid="screenshot-button"
         onClick={() => void takeScreenshot()}
       >
         <Camera size={18} aria-hidden />
       </IconButton>
-      <IconButton label={t.header.fullscreen} size="l" className={look} onClick={() => void toggleFullscreen()}>
+      <IconButton label={t.header.fullscreen} size="l" variant="solid" onClick={() => void toggleFullscreen()}>
         <Maximize size={18} aria-hidden />
       </IconButton>
     </div>
