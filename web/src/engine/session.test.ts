@@ -201,7 +201,7 @@ describe('starting', () => {
     expect(session.store.getState().error?.code).toBe('ice_failed')
     expect(server.ended).toEqual(['s1'])
   })
-  it('fails when connected but no picture arrives, later if the server still talks', async () => {
+  it('fails when connected but no picture arrives, later if the server is at work', async () => {
     void session.start()
     await advance(3000)
     for (let t = 0; t < 30; t++) {
@@ -210,6 +210,18 @@ describe('starting', () => {
     }
     expect(session.state).toBe('waiting')
     await advance(30_000)
+    expect(session.store.getState().error?.code).toBe('no_first_frame')
+  })
+  it.each([
+    { frames_in: 0, frames_out: 0 },
+    { frames_in: 40, frames_out: 40 },
+  ])('does not wait longer when frames are lost on the way: %o', async (counts) => {
+    void session.start()
+    await advance(3000)
+    for (let t = 0; t < 22; t++) {
+      peer().message({ type: 'metrics', ...counts })
+      await advance(1000)
+    }
     expect(session.store.getState().error?.code).toBe('no_first_frame')
   })
   it('can be stopped while loading', async () => {

@@ -93,7 +93,10 @@ export class Session {
   private serverStart: number | null = null
   private lastFrameAt = 0
   private framesOnLink = 0
+  private inputExpected = false
   private lastMessageAt = Number.NEGATIVE_INFINITY
+  /** The server has input, or needs none, and has sent nothing yet. */
+  private working = true
   private frameWaiters: (() => void)[] = []
   private connectWaiters: ((failed: boolean) => void)[] = []
   private graceTimer: ReturnType<typeof setTimeout> | null = null
@@ -254,6 +257,8 @@ export class Session {
     this.framesOnLink = 0
     this.deps.bus.forgetSticky()
     this.lastMessageAt = Number.NEGATIVE_INFINITY
+    this.working = true
+    this.inputExpected = plan.mode === 'video'
     await link.open(plan.track, plan.initialParameters, run)
     await this.connected(link, CONNECT_TIMEOUT_MS, run)
     this.set({ sessionId: link.sessionId })
@@ -276,7 +281,7 @@ export class Session {
     if (failed) throw new SessionFailure('ice_failed', 'The media connection failed')
   }
 
-  /** Waits longer while the server keeps talking: a model may need its time for the first chunk. */
+  /** Waits longer while the server is at work on the first chunk, but not when frames are lost on the way in or out. */
   private async firstFrame(run: AbortSignal): Promise<void> {
     if (this.framesOnLink > 0) return
     const seen = new Promise<void>((resolve) => this.frameWaiters.push(resolve))
@@ -287,9 +292,9 @@ export class Session {
         await within(seen, FIRST_FRAME_TIMEOUT_MS, run, late)
         return
       } catch (cause) {
-        const talking = this.now() - this.lastMessageAt < 4000
+        const working = this.working && this.now() - this.lastMessageAt < 4000
         const waited = this.now() - begun
-        if (aborted(run) || !talking || waited > PATIENT_FIRST_FRAME_MS) throw cause
+        if (aborted(run) || !working || waited > PATIENT_FIRST_FRAME_MS) throw cause
       }
     }
   }
@@ -312,6 +317,9 @@ export class Session {
     switch (message.type) {
       case 'stream_stopped':
         void this.stoppedByServer(message)
+        break
+      case 'metrics':
+        this.working = !message.frames_out && !(this.inputExpected && message.frames_in === 0)
         break
       case 'state':
         this.serverState(String(message.state))
