@@ -108,6 +108,7 @@ check(
 check('latency is shown', /^0\.\d\d s$|^1\.\d\d s$/.test(await text('latency-value')), await text('latency-value'))
 check('focus stays', await seen(() => document.activeElement.dataset.testid === 'prompt-input-0'))
 await page.press(tid('prompt-input-0'), 'Alt+Enter')
+await wait(200)
 check(
   'hard cut resets the cache',
   await seen(() => window.mock.state.messages.some((m) => m.reset_cache === true && m.prompts)),
