@@ -263,8 +263,9 @@ impl Transport {
             timeouts: self.timeouts,
             metrics: Arc::clone(&metrics),
         });
-        let inactive = peer.learn_media()?;
-        let answer = sdp::with_inactive(&answer.to_sdp_string(), &inactive);
+        let answer = answer.to_sdp_string();
+        let inactive = peer.learn_media(&answer)?;
+        let answer = sdp::with_inactive(&answer, &inactive);
         tokio::spawn(async move {
             peer.run(datagrams, command_receiver).await;
             closed.send_replace(true);

@@ -4,7 +4,7 @@ use super::egress::{Egress, EgressControl, Encoded};
 use super::ingress::Ingress;
 use super::messages::{self, TransportMetrics};
 use super::mux::{Datagram, Registration, UdpMux};
-use super::{Command, OfferError, Timeouts, receives, sends};
+use super::{Command, OfferError, Timeouts, receives, sdp, sends};
 use parking_lot::Mutex;
 use scope_frame::Timestamp;
 use scope_media::codec::VideoCodec;
@@ -117,38 +117,35 @@ impl Peer {
         }
     }
 
-    /// Reads the negotiated sections: which get our sinks, and which feed our sources. Returns the mids of those that get
-    /// nothing, for the answer to say so.
+    /// Reads the negotiated sections, in the order of the offer: which get our sinks, and which feed our sources. Returns the
+    /// mids of those that get nothing, for the answer to say so.
     ///
     /// # Errors
     /// [`OfferError`] when a video section has no codec in common.
-    pub(super) fn learn_media(&mut self) -> Result<Vec<String>, OfferError> {
+    pub(super) fn learn_media(&mut self, answer: &str) -> Result<Vec<String>, OfferError> {
         let mut inactive = Vec::new();
         let sink_count = self.parts.session.sink_ids().len();
         let mut free_sources = self.parts.track_sources.clone().into_iter();
-        loop {
-            let output = self.parts.rtc.poll_output();
-            match output.map_err(|error| OfferError::Invalid(error.to_string()))? {
-                Output::Timeout(_) => break,
-                // Nothing can have been sent before the answer.
-                Output::Transmit(_) => {}
-                Output::Event(Event::MediaAdded(media)) if media.kind == MediaKind::Video => {
-                    if receives(media.direction)
-                        && let Some(source) = free_sources.next()
-                    {
-                        self.sources.insert(media.mid, source);
-                    }
-                    if sends(media.direction) {
-                        if self.out.len() < sink_count {
-                            self.add_out_track(media.mid)?;
-                        } else if !receives(media.direction) {
-                            inactive.push(media.mid.to_string());
-                        }
-                    }
-                }
+        for name in sdp::mids(answer) {
+            let mid = Mid::from(name);
+            let Some(media) = self.parts.rtc.media(mid) else { continue };
+            let direction = media.direction();
+            if media.kind() != MediaKind::Video {
                 // No pipeline of ours makes sound.
-                Output::Event(Event::MediaAdded(media)) => inactive.push(media.mid.to_string()),
-                Output::Event(_) => {}
+                inactive.push(name.to_owned());
+                continue;
+            }
+            if receives(direction)
+                && let Some(source) = free_sources.next()
+            {
+                self.sources.insert(mid, source);
+            }
+            if sends(direction) {
+                if self.out.len() < sink_count {
+                    self.add_out_track(mid)?;
+                } else if !receives(direction) {
+                    inactive.push(name.to_owned());
+                }
             }
         }
         Ok(inactive)

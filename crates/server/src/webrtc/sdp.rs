@@ -19,6 +19,13 @@ pub(super) fn with_inactive(sdp: &str, mids: &[String]) -> String {
     out
 }
 
+/// The names of the media sections, in order; without those of data channels.
+pub(super) fn mids(sdp: &str) -> impl Iterator<Item = &str> {
+    sections(sdp)
+        .filter(|section| section.starts_with("m=") && !section.starts_with("m=application"))
+        .filter_map(|section| section.lines().find_map(|line| line.trim_end().strip_prefix("a=mid:")))
+}
+
 /// The session part and each media section, with their line ends.
 fn sections(sdp: &str) -> impl Iterator<Item = &str> {
     let mut starts: Vec<usize> = sdp.match_indices("\nm=").map(|(at, _)| at + 1).collect();
@@ -40,6 +47,11 @@ mod tests {
         let out = with_inactive(SDP, &["1".into()]);
         assert!(out.contains("a=mid:0\r\na=sendrecv\r\na=msid:a b\r\n"), "{out}");
         assert!(out.ends_with("a=mid:1\r\na=inactive\r\n"), "{out}");
+    }
+
+    #[test]
+    fn media_sections_are_named_in_order() {
+        assert_eq!(mids(SDP).collect::<Vec<_>>(), ["0", "1"]);
     }
 
     #[test]
