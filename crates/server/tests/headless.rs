@@ -1,0 +1,176 @@
+//! A session of the server itself, from loading to its recording, over the API alone.
+
+// In tests, whatever should not happen may panic; helpers are not known as tests to the lint.
+#![allow(clippy::unwrap_used)]
+
+mod common;
+
+use common::Server;
+use serde_json::{Value, json};
+use std::time::Duration;
+
+/// Polls as clients do.
+async fn until(server: &Server, path: &str, done: impl Fn(&common::Reply) -> bool) -> common::Reply {
+    for _ in 0..400 {
+        let reply = server.get(path).await;
+        if done(&reply) {
+            return reply;
+        }
+        tokio::time::sleep(Duration::from_millis(25)).await;
+    }
+    panic!("{path} never got there: {}", String::from_utf8_lossy(&server.get(path).await.body));
+}
+
+async fn status(server: &Server, wanted: &str) -> Value {
+    until(server, "/api/v1/pipeline/status", |reply| reply.json()["status"] == wanted).await.json()
+}
+
+#[tokio::test]
+async fn loading_is_visible_at_once_and_both_shapes_work() {
+    let server = Server::new();
+    assert_eq!(status(&server, "not_loaded").await["pipeline_id"], Value::Null);
+    let body =
+        json!({"pipeline_ids": ["testcard"], "load_params": {"width": 128, "height": 96}, "user_id": "x"});
+    assert_eq!(server.post("/api/v1/pipeline/load", &body).await.status, 200);
+    assert_ne!(server.get("/api/v1/pipeline/status").await.json()["status"], "not_loaded");
+    assert_eq!(status(&server, "loaded").await["pipeline_id"], "testcard");
+    let body = json!({"pipelines": [{"node_id": "n", "pipeline_id": "passthrough", "load_params": null}]});
+    assert_eq!(server.post("/api/v1/pipeline/load", &body).await.status, 200);
+    until(&server, "/api/v1/pipeline/status", |reply| {
+        let it = reply.json();
+        it["status"] == "loaded" && it["pipelines"] == json!([{"node_id": "n", "pipeline_id": "passthrough"}])
+    })
+    .await;
+    assert_eq!(server.post("/api/v1/pipeline/unload", &json!({})).await.status, 200);
+    status(&server, "not_loaded").await;
+}
+
+#[tokio::test]
+async fn a_load_error_sticks_until_it_is_cleared() {
+    let server = Server::new();
+    let body = json!({"pipeline_ids": ["testcard"], "load_params": {"width": 7}});
+    server.post("/api/v1/pipeline/load", &body).await;
+    for _ in 0..2 {
+        let status = status(&server, "error").await;
+        assert!(status["error"].as_str().unwrap().contains("width"), "{status}");
+        assert_eq!(status["error_code"], "invalid_parameters");
+    }
+    assert_eq!(server.send("DELETE", "/api/v1/pipeline/error", &[], "").await.status, 204);
+    status(&server, "not_loaded").await;
+    let unknown = server.post("/api/v1/pipeline/load", &json!({"pipeline_ids": ["nobody"]})).await;
+    assert_eq!((unknown.status.as_u16(), unknown.code().as_deref()), (400, Some("unknown_pipeline")));
+}
+
+#[tokio::test]
+async fn a_headless_session_plays_is_steered_recorded_and_stopped() {
+    let server = Server::new();
+    for path in ["/api/v1/session/frame", "/api/v1/session/parameters", "/api/v1/session/metrics"] {
+        assert_eq!(server.get(path).await.status, 404, "{path}");
+    }
+    let started = server
+        .post("/api/v1/session/start", &json!({"pipeline_id": "testcard", "prompts": [{"text": "red"}]}))
+        .await;
+    let expected =
+        json!({"status": "ok", "input_mode": "text", "cloud_mode": false, "pipeline_id": "testcard"});
+    assert_eq!(started.json(), expected);
+
+    let frame = until(&server, "/api/v1/session/frame?quality=50", |reply| reply.status == 200).await;
+    assert_eq!((frame.header("content-type"), &frame.body[..2]), ("image/jpeg", &[0xff, 0xd8][..]));
+    let reply =
+        server.post("/api/v1/session/parameters", &json!({"prompts": ["blue"], "noise_scale": "x"})).await;
+    let reply = reply.json();
+    assert_eq!((&reply["status"], &reply["problems"][0]["key"]), (&json!("ok"), &json!("noise_scale")));
+    assert_eq!(reply["applied_parameters"]["prompts"][0]["text"], "blue");
+    // Nothing that was not sent may appear: that is how model defaults leak.
+    assert_eq!(reply["applied_parameters"].as_object().unwrap().len(), 1);
+    let parameters = server.get("/api/v1/session/parameters").await.json();
+    assert_eq!(parameters["parameters"]["prompts"][0]["text"], "blue");
+    assert_eq!(server.post("/api/v1/session/parameters", &json!({})).await.status, 400);
+    assert_eq!(server.post("/api/v1/session/parameters", &json!({"noise_scale": "x"})).await.status, 422);
+
+    let stats = server.get("/api/v1/session/metrics").await.json()["sessions"]["headless"].clone();
+    assert!(stats["frames_out"].as_u64().unwrap() > 0 && stats["headless"] == true, "{stats}");
+    let listed = server.get("/api/v1/sessions").await.json();
+    assert_eq!(
+        (&listed["sessions"][0]["id"], &listed["sessions"][0]["kind"]),
+        (&json!("headless"), &json!("headless"))
+    );
+
+    assert_eq!(
+        server.post("/api/v1/recordings/headless/start", &json!({})).await.json()["status"],
+        "started"
+    );
+    assert_eq!(
+        server.post("/api/v1/recordings/headless/start", &json!({})).await.json()["status"],
+        "already_recording"
+    );
+    tokio::time::sleep(Duration::from_millis(600)).await;
+    let wrong = server.post("/api/v1/recordings/headless/start?node_id=x", &json!({})).await;
+    assert_eq!(wrong.status, 400);
+    let file = server.get("/api/v1/recordings/headless").await;
+    assert_eq!((file.status.as_u16(), file.header("content-type")), (200, "video/mp4"));
+    assert!(file.header("content-disposition").contains("recording-") && &file.body[4..8] == b"ftyp");
+    assert_eq!(server.post("/api/v1/recordings/headless/stop", &json!({})).await.json()["status"], "stopped");
+    assert_eq!(server.get("/api/v1/recordings/nobody").await.status, 404);
+
+    let metrics = String::from_utf8(server.get("/metrics").await.body).unwrap();
+    assert!(metrics.contains("scope_sessions 1"), "{metrics}");
+    assert_eq!(server.post("/api/v1/session/stop", &json!({})).await.json()["status"], "ok");
+    assert_eq!(server.post("/api/v1/session/stop", &json!({})).await.status, 404);
+}
+
+#[tokio::test]
+async fn a_second_start_replaces_the_first() {
+    let server = Server::new();
+    for _ in 0..2 {
+        assert_eq!(
+            server.post("/api/v1/session/start", &json!({"pipeline_id": "testcard"})).await.status,
+            200
+        );
+    }
+    assert_eq!(server.get("/api/v1/sessions").await.json()["sessions"].as_array().unwrap().len(), 1);
+    assert_eq!(server.send("DELETE", "/api/v1/sessions/headless", &[], "").await.status, 204);
+    assert_eq!(server.send("DELETE", "/api/v1/sessions/headless", &[], "").await.status, 204);
+    assert_eq!(server.get("/api/v1/sessions").await.json()["sessions"], json!([]));
+}
+
+#[tokio::test]
+async fn graphs_are_checked_before_anything_is_loaded() {
+    let server = Server::new();
+    let graph = json!({"nodes": [{"id": "a", "type": "pipeline", "pipeline_id": "nobody"}], "edges": []});
+    let reply = server.post("/api/v1/session/start", &json!({"graph": graph})).await;
+    assert_eq!((reply.status.as_u16(), reply.code().as_deref()), (400, Some("invalid_graph")));
+    assert_eq!(server.post("/api/v1/session/start", &json!({})).await.status, 422);
+    let graph = json!({
+        "nodes": [{"id": "gen", "type": "pipeline", "pipeline_id": "testcard"}, {"id": "out", "type": "sink"}],
+        "edges": [{"from": "gen", "from_port": "video", "to_node": "out", "to_port": "video"}],
+    });
+    let reply = server.post("/api/v1/session/start", &json!({"graph": graph})).await.json();
+    assert_eq!((&reply["graph"], &reply["sink_node_ids"]), (&json!(true), &json!(["out"])), "{reply}");
+    assert_eq!(reply["pipeline_ids"], json!(["testcard"]));
+    server.post("/api/v1/session/stop", &json!({})).await;
+}
+
+#[tokio::test]
+async fn there_are_only_as_many_sessions_as_allowed() {
+    let server = Server::with(|config| config.max_sessions = 0);
+    let reply = server.post("/api/v1/session/start", &json!({"pipeline_id": "testcard"})).await;
+    assert_eq!((reply.status.as_u16(), reply.code().as_deref()), (503, Some("session_limit")));
+}
+
+#[tokio::test]
+async fn schemas_and_definitions_describe_the_same_pipelines() {
+    let server = Server::new();
+    let schemas = server.get("/api/v1/pipelines/schemas").await.json();
+    let mut ids: Vec<_> = schemas["pipelines"].as_object().unwrap().keys().cloned().collect();
+    let nodes = server.get("/api/v1/nodes/definitions").await.json();
+    let mut others: Vec<_> = nodes["nodes"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|it| it["node_type_id"].as_str().unwrap().to_owned())
+        .collect();
+    ids.sort();
+    others.sort();
+    assert_eq!(ids, others);
+}
