@@ -9,8 +9,10 @@ use serde_json::json;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Frames per chunk.
+/// Frames per chunk, unless `chunk_frames` says otherwise.
 const CHUNK: usize = 3;
+/// Most frames per chunk.
+const MAX_CHUNK: usize = 16;
 /// Frames per second in text mode.
 const FRAME_RATE: f64 = 15.0;
 /// Cells of the frame counter on the bottom row.
@@ -49,6 +51,15 @@ impl Testcard {
                     "default": 0.0, "minimum": 0.0, "maximum": MAX_DELAY_MS, "title": "Delay", "type": "number",
                     "description": "Time a chunk takes, to rehearse a slow model.",
                     "ui": {"category": "configuration", "is_load_param": false, "order": 8, "unit": "ms",
+                        "section": "general", "advanced": true},
+                }),
+            )
+            .with_property(
+                "chunk_frames",
+                json!({
+                    "default": CHUNK, "minimum": 1, "maximum": MAX_CHUNK, "title": "Chunk", "type": "integer",
+                    "description": "Frames made at once, to rehearse a model that works in bursts.",
+                    "ui": {"category": "configuration", "is_load_param": false, "order": 9, "unit": "frames",
                         "section": "general", "advanced": true},
                 }),
             );
@@ -120,6 +131,7 @@ impl LoadedPipeline for Loaded {
         Ok(Box::new(Run {
             width: self.width,
             height: self.height,
+            chunk: CHUNK,
             blend: Blend::default(),
             shown: Vec::new(),
             counter: 0,
@@ -133,6 +145,7 @@ type Rgb = [f64; 3];
 struct Run {
     width: u32,
     height: u32,
+    chunk: usize,
     blend: Blend<Rgb>,
     shown: Vec<Prompt>,
     counter: u16,
@@ -143,7 +156,7 @@ impl Generator for Run {
     fn needs(&self, mode: InputMode) -> Needs {
         match mode {
             InputMode::Text => Needs::Nothing,
-            InputMode::Video => Needs::Frames { count: CHUNK, sampling: Sampling::Uniform },
+            InputMode::Video => Needs::Frames { count: self.chunk, sampling: Sampling::Uniform },
         }
     }
 
@@ -156,6 +169,8 @@ impl Generator for Run {
         if chunk.parameters.is_true("reset_cache") {
             self.reset();
         }
+        let frames = chunk.parameters.get::<usize>("chunk_frames");
+        self.chunk = frames.map_or(CHUNK, |frames| frames.clamp(1, MAX_CHUNK));
         self.take_prompts(chunk.parameters);
         self.take_reference(&chunk, &mut report);
         let colour = self.blend.advance(mix).unwrap_or([64.0; 3]);
@@ -165,7 +180,7 @@ impl Generator for Run {
         std::thread::sleep(Duration::from_secs_f64(delay / 1000.0));
 
         let inputs = chunk.inputs.get("video").map_or(&[][..], Vec::as_slice);
-        let count = if inputs.is_empty() { CHUNK } else { inputs.len() };
+        let count = if inputs.is_empty() { self.chunk } else { inputs.len() };
         for index in 0..count {
             let input = inputs.get(index);
             let image = self.draw(rgb, input.map(|frame| &frame.image))?;
@@ -378,6 +393,15 @@ mod tests {
         let distance = |rgb: [f64; 3]| start.iter().zip(rgb).map(|(a, b)| (a - b).abs()).sum::<f64>();
         assert!(seen.windows(2).take(7).all(|pair| distance(pair[1]) > distance(pair[0])), "{seen:?}");
         assert_eq!(seen[7], seen[8]);
+    }
+
+    #[test]
+    fn the_size_of_a_chunk_can_be_chosen() {
+        let mut card = Harness::new();
+        for frames in [1, 12] {
+            card.set(json!({"chunk_frames": frames}));
+            assert_eq!(card.chunk(vec![]).0.len(), frames);
+        }
     }
 
     #[test]
