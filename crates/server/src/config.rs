@@ -1,6 +1,7 @@
 //! What the server is told at its start. Plain data: where it comes from is the binary's business.
 
 use crate::ice::IceConfig;
+use crate::webrtc::Timeouts;
 use std::net::IpAddr;
 use std::path::PathBuf;
 
@@ -66,6 +67,8 @@ pub struct Config {
     pub public_ips: Vec<IpAddr>,
     /// UDP port of all media; 0 takes any that is free.
     pub media_port: u16,
+    /// When clients are given up.
+    pub timeouts: Timeouts,
     /// Concurrent sessions.
     pub max_sessions: usize,
     /// Bytes that one upload may have.
@@ -92,6 +95,7 @@ impl Config {
             ice: IceConfig::default(),
             public_ips: Vec::new(),
             media_port: 0,
+            timeouts: Timeouts::default(),
             max_sessions: 8,
             max_upload_bytes: 2 << 30,
             preload: None,

@@ -85,8 +85,8 @@ impl StartRequest {
         let recording = take("recording").and_then(|value| value.as_bool()).unwrap_or(false);
         let texts = |value: Value| -> Option<Vec<String>> { serde_json::from_value(value).ok() };
         let source_track_order = take("source_track_order").and_then(texts);
-        let mode =
-            take("input_mode").and_then(|value| serde_json::from_value(value).ok()).unwrap_or_default();
+        let mut mode: Option<InputMode> =
+            take("input_mode").and_then(|value| serde_json::from_value(value).ok());
         for ignored in ["produces_video", "produces_audio"] {
             take(ignored);
         }
@@ -100,10 +100,17 @@ impl StartRequest {
                 if ids.is_empty() {
                     return Err(not_loaded("Pipeline not loaded. Please load pipeline first."));
                 }
+                // A client that says nothing means text, unless the pipeline can do nothing without video.
+                let first = registry.get(&ids[0]).map(|pipeline| pipeline.schema());
+                let needs_video = first.is_some_and(|it| !it.supported_modes.contains(&InputMode::Text));
+                if needs_video {
+                    mode.get_or_insert(InputMode::Video);
+                }
                 let port = first_port(&parameters, registry, &ids[0]);
-                Graph::linear(ids.iter().map(String::as_str), mode == InputMode::Video, port)
+                Graph::linear(ids.iter().map(String::as_str), mode == Some(InputMode::Video), port)
             }
         };
+        let mode = mode.unwrap_or_default();
         Ok(Self { graph, mode, parameters, recording, source_track_order })
     }
 }
@@ -306,6 +313,12 @@ mod tests {
             request(json!({"input_mode": "video", "pipeline_ids": ["passthrough"]}), &["testcard"]).unwrap();
         assert_eq!((start.mode, start.graph.has_source()), (InputMode::Video, true));
         assert_eq!(start.graph.pipeline_ids(), ["passthrough"]);
+    }
+
+    #[test]
+    fn a_pipeline_that_only_takes_video_gets_a_source_unasked() {
+        let start = request(json!({}), &["passthrough"]).unwrap();
+        assert_eq!((start.mode, start.graph.has_source()), (InputMode::Video, true));
     }
 
     #[test]

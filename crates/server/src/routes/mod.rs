@@ -4,6 +4,7 @@ mod access;
 mod assets;
 mod core;
 mod docs;
+mod document;
 mod logs;
 mod pipelines;
 mod recordings;
@@ -47,11 +48,7 @@ fn documented() -> OpenApiRouter<Arc<Service>> {
 
 /// The description of all routes.
 pub fn openapi() -> OpenApi {
-    let mut api = documented().to_openapi();
-    // The router marks parameters that span several segments; the document does not know such.
-    let paths = std::mem::take(&mut api.paths.paths);
-    api.paths.paths = paths.into_iter().map(|(path, item)| (path.replace("{*", "{"), item)).collect();
-    api
+    document::complete(documented().to_openapi())
 }
 
 /// The whole server as a service: routes, interface, access control.

@@ -143,7 +143,7 @@ impl WebRtc {
     /// # Errors
     /// When no socket can be bound.
     pub async fn transport(&self, config: &Config) -> std::io::Result<&Transport> {
-        let open = || Transport::bind(config.media_port, config.public_ips.clone(), Timeouts::default());
+        let open = || Transport::bind(config.media_port, config.public_ips.clone(), config.timeouts);
         self.transport.get_or_try_init(open).await
     }
 
