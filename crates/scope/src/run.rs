@@ -52,7 +52,8 @@ async fn until_stopped(service: &Arc<Service>, settings: &Settings) -> Result<St
     })?;
     let address = listener.local_addr()?;
     let url = format!("http://{}/?token={}", authority(address), service.gate.credentials.token());
-    announce(address, &url, settings)?;
+    // Nobody may be reading: that stops nothing.
+    announce(address, &url, settings).ok();
     tracing::info!(
         "listening on {address}, version {} ({})",
         service.config.version,
@@ -77,7 +78,7 @@ fn authority(address: SocketAddr) -> String {
 }
 
 /// Tells the user where to go. Only here is the token shown: never in the log.
-fn announce(address: SocketAddr, url: &str, settings: &Settings) -> Result<()> {
+fn announce(address: SocketAddr, url: &str, settings: &Settings) -> std::io::Result<()> {
     let mut out = std::io::stdout().lock();
     writeln!(out, "\n  Scope {} is running.\n", settings.config.version)?;
     writeln!(out, "  Open   {url}")?;
@@ -90,7 +91,7 @@ fn announce(address: SocketAddr, url: &str, settings: &Settings) -> Result<()> {
     writeln!(out, "  API    http://{}/docs", authority(address))?;
     writeln!(out, "  Files  {}", settings.config.dirs.data.display())?;
     writeln!(out, "\n  Ctrl-C stops it.\n")?;
-    Ok(out.flush()?)
+    out.flush()
 }
 
 /// The address from which this machine would talk to others. Nothing is sent.
