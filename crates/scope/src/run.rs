@@ -22,6 +22,7 @@ const RESTART_EXIT_CODE: u8 = 42;
 pub(crate) fn serve(options: &Options) -> Result<ExitCode> {
     let settings = settings::from_process(options)?;
     let log = logs::init(&settings.config.dirs.logs, &settings.log).map_err(|error| anyhow!(error))?;
+    log_panics();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let data = settings.config.dirs.data.clone();
     let service = Service::new(settings.config.clone(), Registry::builtin(), ui::UI, log);
@@ -36,6 +37,16 @@ pub(crate) fn serve(options: &Options) -> Result<ExitCode> {
         Stop::Restart if settings.managed => Ok(ExitCode::from(RESTART_EXIT_CODE)),
         Stop::Restart => replace_process(&token),
     }
+}
+
+/// A panic in any thread reaches the log file as well as the terminal.
+fn log_panics() {
+    let usual = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        let thread = std::thread::current();
+        tracing::error!(target: "scope::panic", thread = thread.name().unwrap_or("?"), "{panic}");
+        usual(panic);
+    }));
 }
 
 /// Gives blocking work a moment, and no more.

@@ -5,9 +5,15 @@
 
 mod common;
 
+use axum::extract::ConnectInfo;
 use common::Server;
+use futures_util::StreamExt;
+use scope_server::Stop;
 use serde_json::{Value, json};
+use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
+use tower::ServiceExt;
 
 /// Polls as clients do.
 async fn until(server: &Server, path: &str, done: impl Fn(&common::Reply) -> bool) -> common::Reply {
@@ -173,4 +179,45 @@ async fn schemas_and_definitions_describe_the_same_pipelines() {
     ids.sort();
     others.sort();
     assert_eq!(ids, others);
+}
+
+/// Reads server-sent events until one satisfies `wanted`.
+async fn next_event(
+    events: &mut (impl futures_util::Stream<Item = Result<bytes::Bytes, axum::Error>> + Unpin),
+    wanted: &str,
+) -> String {
+    let read = async {
+        loop {
+            let piece = events.next().await.unwrap().unwrap();
+            let text = String::from_utf8(piece.to_vec()).unwrap();
+            if text.contains(wanted) {
+                return text;
+            }
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), read).await.unwrap()
+}
+
+#[tokio::test]
+async fn watchers_see_the_present_first_and_then_what_happens() {
+    let server = Server::new();
+    let watching = tokio::spawn(scope_server::serve(
+        tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap(),
+        server.router.clone(),
+        Arc::clone(&server.service),
+    ));
+    let mut request = common::request("GET", "/api/v1/events", &[], "");
+    request.extensions_mut().insert(ConnectInfo(SocketAddr::from(([127, 0, 0, 1], 9))));
+    let response = server.router.clone().oneshot(request).await.unwrap();
+    let mut events = response.into_body().into_data_stream();
+    let first = next_event(&mut events, "event: ").await;
+    assert!(first.contains("pipeline_status") && first.contains("not_loaded"), "{first}");
+    server.post("/api/v1/session/start", &json!({"pipeline_id": "testcard"})).await;
+    next_event(&mut events, "\"status\":\"loaded\"").await;
+    next_event(&mut events, "{\"count\":1}").await;
+    server.service.stop(Stop::Shutdown);
+    assert_eq!(watching.await.unwrap(), Stop::Shutdown);
+    assert_eq!(server.service.sessions.count(), 0);
+    let rest = tokio::time::timeout(Duration::from_secs(5), events.collect::<Vec<_>>()).await;
+    assert!(rest.is_ok(), "the stream of events outlives the server");
 }

@@ -4,7 +4,7 @@ use super::kind::AssetKind;
 use super::range::{self, Selection};
 use super::store::{AssetEntry, AssetStore, StoreError, Upload};
 use crate::blocking;
-use crate::http::{ApiError, ApiResult, too_large};
+use crate::http::{ApiError, ApiResult, BODY_TIMEOUT, too_large, too_slow};
 use axum::body::Body;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -15,6 +15,7 @@ use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::Path;
 use std::time::UNIX_EPOCH;
+use tokio::time::timeout;
 
 /// Bytes gathered before a write, and read at a time: large enough that the switch of threads does not count.
 const PIECE: usize = 256 << 10;
@@ -22,7 +23,7 @@ const PIECE: usize = 256 << 10;
 /// Stores a request body as `name`.
 ///
 /// # Errors
-/// 400 for a bad name or an empty body, 413 above `max_bytes`, 507 when the disk is full.
+/// 400 for a bad name or an empty body, 408 when it stalls, 413 above `max_bytes`, 507 when the disk is full.
 pub(crate) async fn receive(
     store: AssetStore,
     name: String,
@@ -32,7 +33,7 @@ pub(crate) async fn receive(
     let mut upload = blocking(move || store.begin(&name)).await?.map_err(store_error)?;
     let mut piece = BytesMut::with_capacity(PIECE);
     let mut received = 0;
-    while let Some(frame) = body.frame().await {
+    while let Some(frame) = timeout(BODY_TIMEOUT, body.frame()).await.map_err(|_| too_slow())? {
         let frame = frame.map_err(|_| ApiError::bad_request("the upload broke off"))?;
         let Some(data) = frame.data_ref() else { continue };
         received += data.len() as u64;

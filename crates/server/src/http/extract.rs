@@ -6,6 +6,10 @@ use axum::http::{HeaderMap, StatusCode, header};
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 use std::ops::RangeInclusive;
+use std::time::Duration;
+
+/// How long a JSON body, or the next piece of an upload, may take to arrive.
+pub(crate) const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A JSON body. Anything but `application/json` is 415, an oversized body 413, and a body that is no JSON or has the
 /// wrong shape is 422 with the place of the problem.
@@ -16,7 +20,7 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for ApiJson<T> {
 
     async fn from_request(request: Request, state: &S) -> ApiResult<Self> {
         require_json(request.headers())?;
-        let body = Bytes::from_request(request, state).await.map_err(|error| body_error(&error))?;
+        let body = read_body(request, state).await?;
         parse_json(&body).map(Self)
     }
 }
@@ -29,7 +33,7 @@ impl<T: DeserializeOwned + Default, S: Send + Sync> FromRequest<S> for OptionalJ
 
     async fn from_request(request: Request, state: &S) -> ApiResult<Self> {
         let json = require_json(request.headers());
-        let body = Bytes::from_request(request, state).await.map_err(|error| body_error(&error))?;
+        let body = read_body(request, state).await?;
         if body.is_empty() {
             return Ok(Self(T::default()));
         }
@@ -122,6 +126,18 @@ fn require_json(headers: &HeaderMap) -> ApiResult<()> {
     }
     let detail = "this route takes JSON: send the header Content-Type: application/json";
     Err(ApiError::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, detail).with_code("content_type"))
+}
+
+async fn read_body<S: Send + Sync>(request: Request, state: &S) -> ApiResult<Bytes> {
+    match tokio::time::timeout(BODY_TIMEOUT, Bytes::from_request(request, state)).await {
+        Ok(body) => body.map_err(|error| body_error(&error)),
+        Err(_) => Err(too_slow()),
+    }
+}
+
+/// 408: a slow sender must not hold a place for ever.
+pub(crate) fn too_slow() -> ApiError {
+    ApiError::new(StatusCode::REQUEST_TIMEOUT, "the request body did not arrive in time")
 }
 
 fn body_error(rejection: &axum::extract::rejection::BytesRejection) -> ApiError {

@@ -4,5 +4,5 @@ mod error;
 mod extract;
 
 pub use error::{ApiError, ApiResult};
-pub(crate) use extract::too_large;
 pub use extract::{ApiJson, ApiPath, ApiQuery, OptionalJson};
+pub(crate) use extract::{BODY_TIMEOUT, too_large, too_slow};

@@ -25,7 +25,9 @@ use utoipa::openapi::{InfoBuilder, OpenApi, OpenApiBuilder};
 use utoipa_axum::router::OpenApiRouter;
 
 /// Bytes of a JSON body.
-pub(crate) const MAX_JSON_BYTES: usize = 1 << 20;
+const MAX_JSON_BYTES: usize = 1 << 20;
+/// Bytes of an offer, or of a batch of candidates.
+const MAX_OFFER_BYTES: usize = 256 << 10;
 
 fn documented() -> OpenApiRouter<Arc<Service>> {
     let info = InfoBuilder::new()
@@ -43,7 +45,7 @@ fn documented() -> OpenApiRouter<Arc<Service>> {
         .merge(pipelines::routes())
         .merge(sessions::routes())
         .merge(recordings::routes())
-        .merge(crate::webrtc::routes())
+        .merge(crate::webrtc::routes().layer(DefaultBodyLimit::max(MAX_OFFER_BYTES)))
 }
 
 /// The description of all routes.
