@@ -65,16 +65,8 @@ export class Story {
       async () => {
         const state = await this.currentState()
         if (state === 'failed' && wanted !== 'failed') {
-          const card = await this.tid('error-card')
-            .locator('xpath=..')
-            .innerText()
-            .catch(() => '')
-          const details = await this.page
-            .locator('details pre')
-            .first()
-            .textContent()
-            .catch(() => '')
-          throw new Error(`the session failed: ${card} ${details}`)
+          const text = await this.page.locator('section[aria-label="Stage"]').textContent()
+          throw new Error(`the session failed: ${text}`)
         }
         return state === wanted
       },

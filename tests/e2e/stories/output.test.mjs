@@ -76,6 +76,9 @@ story('39: a recording is an MP4 of what was on stage', async (s) => {
   await s.tid('record-button').click()
   const download = await saved
   assert.match(download.suggestedFilename(), /\.mp4$/)
+  const calls = s.requests.filter((request) => request.url().includes('/api/v1/recordings/'))
+  const answers = await Promise.all(calls.map(async (call) => (await call.response())?.status()))
+  assert.deepEqual(answers, [200, 200, 200], 'the server recorded')
   const file = join(s.folder, 'recording.mp4')
   await download.saveAs(file)
   const clip = probe(file)

@@ -1,0 +1,61 @@
+import { mkdirSync, mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { smallPng } from './lib/media.mjs'
+import { IN_PAGE, ROOT } from './lib/paths.mjs'
+import { Server } from './lib/server.mjs'
+import { Story } from './lib/story.mjs'
+import { launch } from './lib/suite.mjs'
+import { sleep } from './lib/wait.mjs'
+
+/** Takes the pictures in docs/images: the page, live, in three sizes. */
+const SIZES = { desktop: [1440, 900], tablet: [820, 1180], phone: [390, 844] }
+const LIMIT = 300_000
+const out = process.argv[2] ?? join(ROOT, 'docs/images')
+
+mkdirSync(out, { recursive: true })
+const folder = mkdtempSync(join(tmpdir(), 'scope-pictures-'))
+const server = await new Server().start()
+const browser = await launch(folder)
+try {
+  for (const [name, [width, height]] of Object.entries(SIZES)) {
+    await server.clear()
+    const context = await browser.newContext({ viewport: { width: 1440, height: 900 } })
+    await context.addInitScript({ path: IN_PAGE })
+    const page = await context.newPage()
+    const s = new Story({ page, context, requests: [], server, browser, folder })
+    await s.open()
+    // Three takes, a deck and a tuned picture on the test card, then the cat itself.
+    await s.pipeline('Test card')
+    for (const text of ['a dog walking in grass', 'a cow walking in grass', 'a dragon flying through clouds']) {
+      await s.prompt().fill(text)
+      await s.prompt().press('Control+Enter')
+    }
+    await s.prompt().fill('a dog walking in grass')
+    await s.tid('start-stream-button').click()
+    await s.state('live')
+    for (const text of ['a cow walking in grass', 'a dragon flying through clouds']) {
+      await sleep(5000)
+      await s.take(text)
+    }
+    await sleep(3000)
+    await s.pipeline('Passthrough')
+    await s.tid('apply-reload').click()
+    await sleep(500)
+    await s.state('live')
+    await page.setViewportSize({ width, height })
+    await page.mouse.move(width / 2, 2)
+    await s.eval(() => document.activeElement?.blur())
+    await sleep(6000)
+    const path = join(out, `perform-${name}.png`)
+    writeFileSync(path, smallPng(await page.screenshot()))
+    const { size } = statSync(path)
+    console.log(`${path}: ${Math.round(size / 1000)} kB${size > LIMIT ? ', too large' : ''}`)
+    if (size > LIMIT) process.exitCode = 1
+    await context.close()
+  }
+} finally {
+  await browser.close()
+  await server.close()
+  rmSync(folder, { recursive: true, force: true })
+}
