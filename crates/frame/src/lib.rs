@@ -8,11 +8,13 @@
 //! This crate sits at the bottom of the workspace: it knows no codec, pipeline or network.
 
 mod clock;
+mod color;
 mod convert;
 mod image;
 mod resize;
 
 pub use clock::Timestamp;
+pub use color::{ColorSpace, Matrix};
 pub use image::{Frame, Image, ImageError, PixelFormat};
 pub use resize::Fit;
 

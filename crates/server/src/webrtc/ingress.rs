@@ -1,7 +1,7 @@
 //! Incoming video: one thread per track decodes and hands pictures to the session.
 
 use super::capture_clock::CaptureClock;
-use scope_frame::Timestamp;
+use scope_frame::{ColorSpace, Timestamp};
 use scope_media::codec::{Decoder, VideoCodec};
 use scope_stream::{DropCause, Session};
 use std::sync::Arc;
@@ -13,11 +13,13 @@ use tokio::sync::Notify;
 const QUEUE: usize = 8;
 
 /// An encoded picture from the network.
-struct Packet {
-    data: Arc<[u8]>,
-    keyframe: bool,
-    rtp_micros: u64,
-    arrival: Timestamp,
+pub(super) struct Packet {
+    pub(super) data: Arc<[u8]>,
+    pub(super) keyframe: bool,
+    /// How its samples stand for colours, where the sender says so: on key frames and changes.
+    pub(super) color_space: Option<ColorSpace>,
+    pub(super) rtp_micros: u64,
+    pub(super) arrival: Timestamp,
 }
 
 /// The peer task's end of a decoder thread; dropping it ends the thread.
@@ -59,19 +61,11 @@ impl Ingress {
     }
 
     /// Takes a picture from the network. `contiguous` is false when something before it was lost.
-    pub(super) fn push(
-        &self,
-        session: &Session,
-        data: Arc<[u8]>,
-        keyframe: bool,
-        contiguous: bool,
-        rtp_micros: u64,
-        arrival: Timestamp,
-    ) {
-        if !contiguous && !keyframe {
+    pub(super) fn push(&self, session: &Session, packet: Packet, contiguous: bool) {
+        if !contiguous && !packet.keyframe {
             self.state.ask();
         }
-        match self.packets.try_send(Packet { data, keyframe, rtp_micros, arrival }) {
+        match self.packets.try_send(packet) {
             Ok(()) => {}
             Err(TrySendError::Full(_)) => {
                 session.count_drops(DropCause::Input, 1);
@@ -96,6 +90,7 @@ fn decode(codec: VideoCodec, session: &Session, source: usize, packets: &Receive
         }
     };
     let mut clock = CaptureClock::default();
+    let mut color_space = ColorSpace::STANDARD;
     while let Ok(packet) = packets.recv() {
         if packet.keyframe {
             state.need_keyframe.store(false, Ordering::Release);
@@ -105,8 +100,15 @@ fn decode(codec: VideoCodec, session: &Session, source: usize, packets: &Receive
             state.wake.notify_one();
             continue;
         }
+        if let Some(space) = packet.color_space {
+            color_space = space;
+        } else if packet.keyframe && codec == VideoCodec::Vp8 {
+            // A key frame without a word means the default again.
+            color_space = ColorSpace::STANDARD;
+        }
         match decoder.decode(&packet.data) {
             Ok(Some(image)) => {
+                let image = image.standardised(color_space);
                 let captured_at = clock.captured_at(packet.rtp_micros, packet.arrival);
                 session.push_input(source, image, captured_at);
             }

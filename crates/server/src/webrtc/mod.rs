@@ -5,6 +5,7 @@
 //! track that decodes. The peer ends the session when its client is gone for good.
 
 mod capture_clock;
+mod color;
 mod egress;
 mod ingress;
 mod messages;
@@ -265,7 +266,7 @@ impl Transport {
         });
         let answer = answer.to_sdp_string();
         let inactive = peer.learn_media(&answer)?;
-        let answer = sdp::with_inactive(&answer, &inactive);
+        let answer = sdp::with_wire_color_space(&sdp::with_inactive(&answer, &inactive));
         tokio::spawn(async move {
             peer.run(datagrams, command_receiver).await;
             closed.send_replace(true);
@@ -291,6 +292,7 @@ fn configuration() -> RtcConfig {
         .enable_vp8(true)
         .enable_bwe(Some(INITIAL_ESTIMATE))
         .set_extension(14, Extension::PlayoutDelay)
+        .set_extension(13, Extension::with_serializer(sdp::OUR_COLOR_SPACE, color::ColorSpaceReader))
         .set_stats_interval(Some(Duration::from_secs(1)));
     // Constrained baseline and baseline, packetization-mode 1: what our codec speaks. Profiles beyond would be promises.
     let codecs = config.codec_config();
@@ -304,7 +306,8 @@ fn configuration() -> RtcConfig {
 /// # Errors
 /// [`OfferError::Invalid`].
 pub fn parse_offer(sdp: &str) -> Result<SdpOffer, OfferError> {
-    SdpOffer::from_sdp_string(sdp).map_err(|error| OfferError::Invalid(error.to_string()))
+    SdpOffer::from_sdp_string(&sdp::with_our_color_space(sdp))
+        .map_err(|error| OfferError::Invalid(error.to_string()))
 }
 
 /// Reads a client's candidate. `Ok(None)` for those that say nothing to us: the end mark, and names that only the

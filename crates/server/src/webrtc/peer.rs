@@ -1,12 +1,12 @@
 //! One connected client: the task that owns its connection.
 
 use super::egress::{Egress, EgressControl, Encoded};
-use super::ingress::Ingress;
+use super::ingress::{Ingress, Packet};
 use super::messages::{self, TransportMetrics};
 use super::mux::{Datagram, Registration, UdpMux};
 use super::{Command, OfferError, Timeouts, receives, sdp, sends};
 use parking_lot::Mutex;
-use scope_frame::Timestamp;
+use scope_frame::{ColorSpace, Timestamp};
 use scope_media::codec::VideoCodec;
 use scope_stream::{Session, SessionEvent, SessionState, StopReason};
 use serde_json::{Map, Value, json};
@@ -352,7 +352,9 @@ impl Peer {
             let micros = data.time.as_micros();
             let arrival = Timestamp::from_instant(data.network_time);
             let keyframe = data.is_keyframe();
-            ingress.push(session, data.data, keyframe, data.contiguous, micros, arrival);
+            let color_space = data.ext_vals.user_values.get::<ColorSpace>().copied();
+            let packet = Packet { data: data.data, keyframe, color_space, rtp_micros: micros, arrival };
+            ingress.push(session, packet, data.contiguous);
         }
     }
 
@@ -537,7 +539,7 @@ impl Peer {
             track.control.want_keyframe.store(true, Ordering::Relaxed);
         }
         self.give_up_at = Some(Instant::now() + self.parts.timeouts.connect);
-        Ok(answer.to_sdp_string())
+        Ok(sdp::with_wire_color_space(&answer.to_sdp_string()))
     }
 
     /// Whether something has been waited for too long.

@@ -1,4 +1,19 @@
-//! Small changes to the answer that the WebRTC library has no switch for. Pure.
+//! Small changes to offers and answers that the WebRTC library has no switch for. Pure.
+
+/// The extension's name on the wire.
+const COLOR_SPACE: &str = "http://www.webrtc.org/experiments/rtp-hdrext/color-space";
+/// Our name for it. The library knows the real one but does not read its values; under this one it asks us.
+pub(super) const OUR_COLOR_SPACE: &str = "urn:scope:color-space";
+
+/// An offer in which the colour-space extension has our name.
+pub(super) fn with_our_color_space(offer: &str) -> String {
+    offer.replace(COLOR_SPACE, OUR_COLOR_SPACE)
+}
+
+/// An answer in which it has its own name again.
+pub(super) fn with_wire_color_space(answer: &str) -> String {
+    answer.replace(OUR_COLOR_SPACE, COLOR_SPACE)
+}
 
 /// Marks the media sections with these mids inactive: nothing will be sent there, and the client should know.
 pub(super) fn with_inactive(sdp: &str, mids: &[String]) -> String {
@@ -47,6 +62,14 @@ mod tests {
         let out = with_inactive(SDP, &["1".into()]);
         assert!(out.contains("a=mid:0\r\na=sendrecv\r\na=msid:a b\r\n"), "{out}");
         assert!(out.ends_with("a=mid:1\r\na=inactive\r\n"), "{out}");
+    }
+
+    #[test]
+    fn the_colour_space_extension_goes_by_our_name_inside_only() {
+        let offer = format!("{SDP}a=extmap:7 {COLOR_SPACE}\r\n");
+        let inside = with_our_color_space(&offer);
+        assert!(!inside.contains(COLOR_SPACE));
+        assert_eq!(with_wire_color_space(&inside), offer);
     }
 
     #[test]
