@@ -32,11 +32,11 @@ PATIENCE_S = 30
 
 
 def hue_of(text: str) -> int:
-    """The test card's hue of a prompt: 32-bit FNV-1a of its trimmed text, modulo 360."""
+    """The test card's hue of a prompt: 32-bit FNV-1a of its trimmed text without the last four bits, modulo 360."""
     value = 0x811C9DC5
     for byte in text.strip().encode():
         value = ((value ^ byte) * 0x01000193) & 0xFFFFFFFF
-    return value % 360
+    return (value >> 4) % 360
 
 
 def hue(rgb: np.ndarray) -> float:

@@ -1,10 +1,10 @@
 /** What the test card shows for a prompt, computed independently of the server. */
 
-/** 32-bit FNV-1a of the trimmed text, modulo 360. */
+/** 32-bit FNV-1a of the trimmed text without its last four bits, modulo 360. */
 export function hueOf(text) {
   let hash = 0x811c9dc5
   for (const byte of Buffer.from(text.trim())) hash = Math.imul(hash ^ byte, 0x01000193) >>> 0
-  return hash % 360
+  return (hash >>> 4) % 360
 }
 
 /** HSL with 70 % saturation and 55 % lightness, as 0…255. */

@@ -278,13 +278,13 @@ fn colour_of(prompts: &[Prompt]) -> Rgb {
     sum
 }
 
-/// The hue of a prompt in degrees: 32-bit FNV-1a of its trimmed text, modulo 360.
+/// The hue of a prompt in degrees: 32-bit FNV-1a of its trimmed text without the last four bits, modulo 360.
 fn hue_of(text: &str) -> u32 {
     let hash = text
         .trim()
         .bytes()
         .fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
-    hash % 360
+    (hash >> 4) % 360
 }
 
 /// HSL with 70 % saturation and 55 % lightness, as 0…255.
