@@ -231,10 +231,9 @@ export const t = {
     cleared: (count: number) => `Cleared ${count} ${count === 1 ? 'take' : 'takes'}`,
     undo: 'Undo',
     live: 'Live',
-    hard: 'hard cut',
     noPrompt: 'No prompt',
-    block: (index: number, of: number, from: string, to: string, text: string) =>
-      `Take ${index} of ${of}, ${from} to ${to}, ${text}. Puts it in the prompt box`,
+    block: (index: number, of: number, from: string, to: string, text: string, hard: boolean) =>
+      `Take ${index} of ${of}, ${from} to ${to}, ${text}${hard ? ', hard cut' : ''}. Puts it in the prompt box`,
     stalled: 'Stalled',
     zoomIn: 'Zoom in',
     zoomOut: 'Zoom out',

@@ -59,7 +59,7 @@ function BlockView({ block, index, count, scale }: BlockViewProps) {
       data-live={live}
       data-start={block.startMs}
       data-end={block.endMs ?? ''}
-      aria-label={t.timeline.block(index + 1, count, minutes(block.startMs), until, text)}
+      aria-label={t.timeline.block(index + 1, count, minutes(block.startMs), until, text, block.cut === 'hard')}
       title={text}
       disabled={block.prompts.length === 0}
       onClick={() => changeDoc(setDraft(block.prompts))}
@@ -70,11 +70,14 @@ function BlockView({ block, index, count, scale }: BlockViewProps) {
         live ? 'border-live' : 'border-edge',
       )}
     >
-      {block.cut === 'hard' && <Scissors size={12} className="shrink-0" aria-label={t.timeline.hard} />}
+      {block.cut === 'hard' && <Scissors size={12} className="shrink-0" aria-hidden />}
       <span className="min-w-0 truncate">{text}</span>
       {live && (
         <>
-          <span className="ml-auto hidden shrink-0 rounded-full bg-live px-1.5 text-11 font-semibold text-live-ink @min-[110px]:block">
+          <span
+            className="ml-auto hidden shrink-0 rounded-full bg-live px-1.5 text-11 font-semibold text-live-ink @min-[110px]:block"
+            aria-hidden
+          >
             {t.timeline.live}
           </span>
           <span
