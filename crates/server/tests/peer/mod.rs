@@ -238,7 +238,10 @@ impl Client {
         let key = std::mem::take(&mut self.need_keyframe);
         let Some(encoded) = self.encoder.encode(&picture, time as i64, key).unwrap() else { return };
         let Some(writer) = self.rtc.writer(self.mid) else { return };
-        let Some(pt) = writer.payload_params().find(|p| p.spec().codec == wire(self.codec)).map(|p| p.pt())
+        let Some(pt) = writer
+            .payload_params()
+            .find(|p| p.spec().codec == wire(self.codec))
+            .map(str0m::format::PayloadParams::pt)
         else {
             return;
         };
