@@ -43,7 +43,7 @@ story(
     await look('idle')
     assert.deepEqual(await unreached(s), [])
     await s.start()
-    const wide = () => s.tid('timeline-block').evaluate((node) => node.getBoundingClientRect().width > 120)
+    const wide = () => s.tid('timeline-block').evaluate((node) => node.getBoundingClientRect().width > 140)
     await until('the live take has room for its badge', wide, 10_000)
     await look('live')
     assert.deepEqual(await unreached(s), [])
