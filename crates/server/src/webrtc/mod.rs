@@ -1,6 +1,6 @@
 //! WebRTC: signalling over HTTP, media over one UDP port, parameters over a data channel.
 //!
-//! [`Transport`] owns the port. [`Transport::accept`] answers an offer for a [`Session`] and starts a *peer*: one task that
+//! [`Transport`] owns the port. It answers an offer for a [`Session`] and starts a *peer*: one task that
 //! owns the connection's state machine and never encodes, one thread per outgoing track that does, and one per incoming
 //! track that decodes. The peer ends the session when its client is gone for good.
 

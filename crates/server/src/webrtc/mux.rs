@@ -228,14 +228,17 @@ mod tests {
         UdpMux::bind_to(vec![IpAddr::V4(Ipv4Addr::LOCALHOST)], 0).await.unwrap()
     }
 
-    /// A STUN binding request (RFC 8489 §5) whose only attribute is the username.
+    /// A STUN binding request (RFC 8445 §7.1) with username, priority, and an integrity that nobody has checked yet.
     fn binding_request(username: &str) -> Vec<u8> {
-        let mut attribute = vec![0, 6, 0, username.len() as u8];
-        attribute.extend(username.bytes());
-        attribute.resize(attribute.len().next_multiple_of(4), 0);
-        let mut message = vec![0, 1, 0, attribute.len() as u8, 0x21, 0x12, 0xa4, 0x42];
+        let mut attributes = vec![0, 6, 0, username.len() as u8];
+        attributes.extend(username.bytes());
+        attributes.resize(attributes.len().next_multiple_of(4), 0);
+        attributes.extend([0, 0x24, 0, 4, 0, 0, 0, 1]);
+        attributes.extend([0, 8, 0, 20]);
+        attributes.extend([0; 20]);
+        let mut message = vec![0, 1, 0, attributes.len() as u8, 0x21, 0x12, 0xa4, 0x42];
         message.extend([7; 12]);
-        message.extend(attribute);
+        message.extend(attributes);
         message
     }
 
