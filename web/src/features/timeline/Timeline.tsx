@@ -74,12 +74,12 @@ function BlockView({ block, index, count, scale }: BlockViewProps) {
       <span className="min-w-0 truncate">{text}</span>
       {live && (
         <>
+          {/* The word is drawn by CSS: the block's name says it already, and must contain all text in it. */}
           <span
-            className="ml-auto hidden shrink-0 rounded-full bg-live px-1.5 text-11 font-semibold text-live-ink @min-[110px]:block"
+            className="ml-auto hidden shrink-0 rounded-full bg-live px-1.5 text-11 font-semibold text-live-ink after:content-[attr(data-word)] @min-[110px]:block"
+            data-word={t.timeline.live}
             aria-hidden
-          >
-            {t.timeline.live}
-          </span>
+          />
           <span
             className="ml-auto h-2 w-2 shrink-0 animate-pulse-live rounded-full bg-live @min-[110px]:hidden"
             aria-hidden
