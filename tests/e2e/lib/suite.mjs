@@ -49,6 +49,9 @@ export async function inspect(page, name) {
     })
 }
 
+/** CI plays a failed story once more, and says so. */
+const ATTEMPTS = process.env.CI ? 2 : 1
+
 /** One server and one browser for the stories of a file; every story gets a fresh profile and nothing loaded. */
 export function suite({ server: serverOptions = {}, browser: browserOptions = {} } = {}) {
   const shared = { server: null, browser: null, folder: null }
@@ -66,7 +69,7 @@ export function suite({ server: serverOptions = {}, browser: browserOptions = {}
 
   /** `expected`: console errors that belong to the story; `quiet`: no axe at the end. */
   function story(name, body, { timeout = 90_000, viewport, expected = [], open = true, quiet = false } = {}) {
-    test(name, { timeout }, async () => {
+    async function once() {
       await shared.server.clear()
       const context = await shared.browser.newContext({
         viewport: viewport ?? { width: 1440, height: 900 },
@@ -96,6 +99,18 @@ export function suite({ server: serverOptions = {}, browser: browserOptions = {}
         throw error
       } finally {
         await context.close().catch(() => undefined)
+      }
+    }
+    test(name, { timeout: timeout * ATTEMPTS }, async (t) => {
+      for (let attempt = 1; ; attempt++) {
+        try {
+          await once()
+          return
+        } catch (error) {
+          if (attempt >= ATTEMPTS) throw error
+          // A shared machine can stall anything; twice in a row it is the product.
+          t.diagnostic(`UNSTEADY, played again after: ${String(error?.message ?? error).split('\n')[0]}`)
+        }
       }
     })
   }
