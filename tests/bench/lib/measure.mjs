@@ -6,10 +6,11 @@ import { sleep } from './wait.mjs'
 export const WARM_UP = 4000
 
 /** Measures a link of a page for some seconds, and what the server uses meanwhile. */
-export async function window(page, index, seconds, server, { warmUp = WARM_UP } = {}) {
+export async function window(page, index, seconds, server, { warmUp = WARM_UP, begin = () => {} } = {}) {
   await page.waitForFunction((i) => bench.times(i).first, index, { timeout: 20_000 })
   await sleep(warmUp)
   await page.evaluate((i) => bench.reset(i), index)
+  begin()
   const before = server && cpuSeconds(server.pid)
   const began = performance.now()
   await sleep(seconds * 1000)

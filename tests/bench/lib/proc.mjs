@@ -13,7 +13,7 @@ function stat(pid) {
 }
 
 /** The process and everything it started. */
-function family(pid) {
+export function family(pid) {
   const children = new Map()
   for (const name of readdirSync('/proc')) {
     if (!/^\d+$/.test(name)) continue
@@ -58,13 +58,28 @@ function machine() {
 /** How many cores' worth of work the machine did since, and how much of that was not ours. */
 export function machineMeter() {
   const before = machine()
-  const own = cpuSeconds(process.pid, { descendants: true })
+  // Processes that end take their times with them, so they are looked at all the while.
+  const seen = new Map()
+  const look = () => {
+    for (const pid of family(process.pid)) {
+      const at = cpuSeconds(pid)
+      const { first = at } = seen.get(pid) ?? {}
+      seen.set(pid, { first, last: Math.max(at, seen.get(pid)?.last ?? 0) })
+    }
+  }
+  look()
+  // What starts later counts from nothing.
+  const started = new Set(seen.keys())
+  const timer = setInterval(look, 1000)
   return () => {
+    clearInterval(timer)
+    look()
     const now = machine()
     const cores = readFileSync('/proc/stat', 'utf8').match(/^cpu\d+/gm).length
     const total = now.total - before.total
     const used = ((total - (now.idle - before.idle)) / total) * cores
-    const ours = ((cpuSeconds(process.pid, { descendants: true }) - own) * TICKS * cores) / total
-    return { used, others: Math.max(0, used - ours) }
+    let ours = 0
+    for (const [pid, { first, last }] of seen) ours += last - (started.has(pid) ? first : 0)
+    return { used, others: Math.max(0, used - (ours * TICKS * cores) / total) }
   }
 }

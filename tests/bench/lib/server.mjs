@@ -71,7 +71,11 @@ export class Server {
     ]
     const { SCOPE_PORT, SCOPE_HOST, SCOPE_CONFIG, PIPELINE, ...env } = process.env
     const began = performance.now()
-    const child = spawn(this.bin, args, { env: { ...env, HOME: this.folder }, stdio: ['ignore', 'pipe', 'pipe'] })
+    const child = spawn(this.bin, args, {
+      env: { ...env, HOME: this.folder },
+      stdio: ['ignore', 'pipe', 'pipe'],
+      detached: true,
+    })
     this.#child = child
     const keep = (chunk) => {
       this.log = (this.log + chunk).slice(-200_000)
