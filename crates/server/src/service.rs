@@ -5,12 +5,12 @@ use crate::config::Config;
 use crate::events::Events;
 use crate::hardware::{self, Gpu};
 use crate::http::{ApiError, ApiResult};
-use crate::ice::{IceServer, IceServers};
+use crate::ice::{IceConfig, IceServer, IceServers};
 use crate::keys::KeyStore;
 use crate::logs::LogFile;
 use crate::metrics::Metrics;
 use crate::onboarding::OnboardingStore;
-use crate::security::{Credentials, Gate, Policy, load_or_create_key, new_token};
+use crate::security::{Credentials, Gate, Policy, is_loopback_host, load_or_create_key, new_token};
 use crate::sessions::Sessions;
 use crate::ui::Ui;
 use crate::webrtc::WebRtc;
@@ -89,7 +89,7 @@ impl Service {
             webrtc: WebRtc::default(),
             keys: Arc::new(KeyStore::new(&dirs.data, |name| std::env::var(name).ok())),
             onboarding: Arc::new(OnboardingStore::new(&dirs.data)),
-            ice: IceServers::new(config.ice.clone()),
+            ice: IceServers::new(ice_config(&config)),
             log,
             ui,
             events: Events::default(),
@@ -143,6 +143,13 @@ impl Service {
         // The sender lives in `self`.
         stop.ok().flatten().unwrap_or(Stop::Shutdown)
     }
+}
+
+/// Who only serves this machine needs no help of the internet's to be found, and its users' browsers should not ask.
+fn ice_config(config: &Config) -> IceConfig {
+    let mut ice = config.ice.clone();
+    ice.no_stun |= is_loopback_host(&config.host);
+    ice
 }
 
 fn policy(config: &Config) -> Policy {

@@ -146,7 +146,7 @@ fn host_allowed(policy: &Policy, host: &str) -> bool {
         || (policy.any_address && name.parse::<IpAddr>().is_ok())
 }
 
-fn is_loopback_host(host: &str) -> bool {
+pub(crate) fn is_loopback_host(host: &str) -> bool {
     let name = host_name(host);
     name.eq_ignore_ascii_case("localhost") || name.parse::<IpAddr>().is_ok_and(is_loopback)
 }

@@ -11,6 +11,7 @@ mod limits;
 
 pub(crate) use credentials::write_private;
 pub use credentials::{COOKIE, COOKIE_LIFETIME, Credentials, load_or_create_key, new_token};
+pub(crate) use decide::is_loopback_host;
 pub use decide::{Access, Credential, Policy, Refusal, RequestFacts, Verdict, decide};
 pub use limits::{Class, FailureLimiter, Limits};
 
