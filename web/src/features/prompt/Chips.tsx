@@ -13,28 +13,30 @@ export function Chips() {
   const first = useDoc((doc) => active && doc.blocks.length === 1 && doc.history.length <= 1)
   const prompts = own && own.length > 0 ? own.slice(0, 6) : EXAMPLE_PROMPTS
   return (
-    <div className="flex min-w-0 items-center gap-1.5 overflow-x-auto p-0.5 [scrollbar-width:none]">
-      <span className="shrink-0 text-11 text-fg3">{t.prompt.try}</span>
-      {prompts.map((text) => (
-        <button
-          key={text}
-          type="button"
-          data-testid="prompt-chip"
-          onClick={() => {
-            scope.recall([{ text, weight: 100 }])
-            announce(t.notices.took(text))
-          }}
-          className={cx(
-            'h-6 shrink-0 rounded-full border px-2.5 text-12 whitespace-nowrap transition-colors duration-100 max-md:h-9 max-md:px-3.5',
-            active && onAir === text
-              ? 'border-ok/70 text-ok'
-              : 'border-line bg-bg2 text-fg2 hover:border-edge hover:text-fg1',
-          )}
-        >
-          {text}
-        </button>
-      ))}
-      {first && <span className="shrink-0 pl-2 text-12 text-accent max-lg:hidden">{t.prompt.firstTake}</span>}
+    <div className="min-w-0">
+      <div className="flex items-center gap-1.5 overflow-x-auto p-0.5 [scrollbar-width:none]">
+        <span className="shrink-0 text-11 text-fg3">{t.prompt.try}</span>
+        {prompts.map((text) => (
+          <button
+            key={text}
+            type="button"
+            data-testid="prompt-chip"
+            onClick={() => {
+              scope.recall([{ text, weight: 100 }])
+              announce(t.notices.took(text))
+            }}
+            className={cx(
+              'h-6 shrink-0 rounded-full border px-2.5 text-12 whitespace-nowrap transition-colors duration-100 max-md:h-9 max-md:px-3.5',
+              active && onAir === text
+                ? 'border-ok/70 text-ok'
+                : 'border-line bg-bg2 text-fg2 hover:border-edge hover:text-fg1',
+            )}
+          >
+            {text}
+          </button>
+        ))}
+      </div>
+      {first && <p className="pt-1 pl-0.5 text-12 text-accent max-lg:hidden">{t.prompt.firstTake}</p>}
     </div>
   )
 }
