@@ -50,8 +50,8 @@ pub(crate) struct Options {
     /// Ask local tools for the token as well
     #[arg(long, global = true, env = "SCOPE_REQUIRE_TOKEN")]
     pub(crate) require_token: bool,
-    /// Let pages of this origin call, e.g. https://studio.example; may be repeated
-    #[arg(long, global = true, value_name = "ORIGIN", env = "SCOPE_ALLOW_ORIGIN", value_delimiter = ',', value_parser = origin)]
+    /// Foreign origins whose pages may call
+    #[arg(long, global = true, help = "Let pages of this origin call, e.g. https://studio.example; may be repeated", value_name = "ORIGIN", env = "SCOPE_ALLOW_ORIGIN", value_delimiter = ',', value_parser = origin)]
     pub(crate) allow_origin: Vec<String>,
     /// Answer to this host name as well; may be repeated
     #[arg(long, global = true, value_name = "NAME", env = "SCOPE_ALLOW_HOST", value_delimiter = ',')]
@@ -80,10 +80,11 @@ pub(crate) struct Options {
     /// Configuration file [default: DATA_DIR/scope.toml, if it exists]
     #[arg(long, global = true, value_name = "FILE", env = "SCOPE_CONFIG")]
     pub(crate) config: Option<PathBuf>,
-    /// stun:HOST[:PORT] or turn:USER:PASSWORD@HOST[:PORT]; may be repeated
+    /// STUN and TURN servers
     #[arg(
         long,
         global = true,
+        help = "stun:HOST[:PORT] or turn:USER:PASSWORD@HOST[:PORT]; may be repeated",
         value_name = "URL",
         env = "SCOPE_ICE_SERVER",
         hide_env_values = true,
