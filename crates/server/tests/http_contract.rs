@@ -149,12 +149,24 @@ async fn uploads_are_listed_read_in_parts_and_removed() {
 #[tokio::test]
 async fn uploads_have_a_cap_and_leave_nothing_behind() {
     let server = Server::with(|config| config.max_upload_bytes = 1000);
-    assert_eq!(put(&server, "a.png", vec![0; 1000]).await.status, 200);
-    let reply = put(&server, "b.png", vec![0; 1001]).await;
+    assert_eq!(put(&server, "a.mkv", vec![0; 1000]).await.status, 200);
+    let reply = put(&server, "b.mkv", vec![0; 1001]).await;
     assert_eq!((reply.status.as_u16(), reply.code().as_deref()), (413, Some("body_too_large")));
-    assert_eq!(put(&server, "c.png", "").await.status, 400);
+    assert_eq!(put(&server, "c.mkv", "").await.status, 400);
     let files = std::fs::read_dir(server.dir.path().join("data/assets")).unwrap().count();
     assert_eq!(files, 1);
+}
+
+#[tokio::test]
+async fn what_is_only_named_like_a_picture_is_refused_and_not_kept() {
+    let server = Server::new();
+    for name in ["a.png", "b.jpg", "c.webp", "d.bmp"] {
+        let reply = put(&server, name, "<html>").await;
+        assert_eq!(reply.status, 400, "{name}");
+        assert!(reply.json()["detail"].as_str().unwrap().contains("picture"));
+    }
+    assert_eq!(server.get("/api/v1/assets").await.json()["assets"], json!([]));
+    assert_eq!(put(&server, "e.webp", &b"RIFF\x04\0\0\0WEBP"[..]).await.status, 200);
 }
 
 #[tokio::test]
@@ -168,12 +180,12 @@ async fn larger_uploads_than_json_bodies_arrive_whole() {
 #[tokio::test]
 async fn simultaneous_uploads_of_one_name_all_survive() {
     let server = Server::new();
-    let uploads = (0..4).map(|n| put(&server, "a.png", vec![n; 100]));
+    let uploads = (0..4).map(|n| put(&server, "a.mkv", vec![n; 100]));
     for reply in futures_util::future::join_all(uploads).await {
         assert_eq!(reply.status, 200);
     }
     let mut seen: Vec<_> = (0..4)
-        .map(|n| if n == 0 { "a.png".to_owned() } else { format!("a-{n}.png") })
+        .map(|n| if n == 0 { "a.mkv".to_owned() } else { format!("a-{n}.mkv") })
         .map(|name| std::fs::read(server.dir.path().join("data/assets").join(name)).unwrap()[0])
         .collect();
     seen.sort_unstable();
@@ -183,7 +195,7 @@ async fn simultaneous_uploads_of_one_name_all_survive() {
 #[tokio::test]
 async fn nothing_outside_the_assets_can_be_named() {
     let server = Server::new();
-    put(&server, "a.png", "x").await;
+    assert_eq!(put(&server, "a.png", &b"\x89PNG\r\n\x1a\n"[..]).await.status, 200);
     std::fs::write(server.dir.path().join("data/secret.png"), "secret").unwrap();
     for path in [
         "../secret.png",

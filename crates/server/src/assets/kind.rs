@@ -41,6 +41,15 @@ impl AssetKind {
         Some((*kind, mime))
     }
 
+    /// Whether a file of this kind may begin with `head`. Pictures are told by their signature; of video and sound there are
+    /// too many kinds, and nothing reads them in this process.
+    pub fn accepts(self, head: &[u8]) -> bool {
+        let riff_webp = head.starts_with(b"RIFF") && head.get(8..12) == Some(b"WEBP");
+        self != Self::Image
+            || riff_webp
+            || [&b"\x89PNG\r\n\x1a\n"[..], b"\xff\xd8\xff", b"BM"].iter().any(|known| head.starts_with(known))
+    }
+
     /// The kind that a query names.
     pub fn parse(text: &str) -> Option<Self> {
         match text {

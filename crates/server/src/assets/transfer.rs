@@ -20,18 +20,23 @@ use tokio::time::timeout;
 /// Bytes gathered before a write, and read at a time: large enough that the switch of threads does not count.
 const PIECE: usize = 256 << 10;
 
+/// Bytes at a file's beginning that tell what it is.
+const SIGNATURE: usize = 12;
+
 /// Stores a request body as `name`.
 ///
 /// # Errors
-/// 400 for a bad name or an empty body, 408 when it stalls, 413 above `max_bytes`, 507 when the disk is full.
+/// 400 for a bad name, an empty body or a picture that is none, 408 when it stalls, 413 above `max_bytes`, 507 when the disk is full.
 pub(crate) async fn receive(
     store: AssetStore,
     name: String,
     mut body: Body,
     max_bytes: u64,
 ) -> ApiResult<AssetEntry> {
+    let kind = AssetKind::of(Path::new(&name)).map(|(kind, _)| kind);
     let mut upload = blocking(move || store.begin(&name)).await?.map_err(store_error)?;
     let mut piece = BytesMut::with_capacity(PIECE);
+    let mut head = Vec::with_capacity(SIGNATURE);
     let mut received = 0;
     while let Some(frame) = timeout(BODY_TIMEOUT, body.frame()).await.map_err(|_| too_slow())? {
         let frame = frame.map_err(|_| ApiError::bad_request("the upload broke off"))?;
@@ -40,6 +45,7 @@ pub(crate) async fn receive(
         if received > max_bytes {
             return Err(too_large());
         }
+        head.extend(data.iter().take(SIGNATURE - head.len()));
         piece.extend_from_slice(data);
         if piece.len() >= PIECE {
             upload = append(upload, piece.split().freeze()).await?;
@@ -47,6 +53,11 @@ pub(crate) async fn receive(
     }
     if received == 0 {
         return Err(ApiError::bad_request("the upload is empty: send the file as the request body"));
+    }
+    if kind.is_some_and(|kind| !kind.accepts(&head)) {
+        return Err(ApiError::bad_request(
+            "the upload is named like a picture but is no PNG, JPEG, WebP or BMP",
+        ));
     }
     let upload = append(upload, piece.freeze()).await?;
     blocking(move || upload.finish()).await?.map_err(store_error)
