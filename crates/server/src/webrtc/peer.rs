@@ -85,6 +85,8 @@ pub(super) struct Peer {
     bytes_before: Option<(Instant, u64)>,
     /// Bytes of pictures handed to the network since the last statistics.
     picture_bytes: u64,
+    /// Whether the client has heard of the end.
+    told_end: bool,
 }
 
 /// Why a peer ended.
@@ -119,6 +121,7 @@ impl Peer {
             messages_this_second: (Instant::now(), 0),
             bytes_before: None,
             picture_bytes: 0,
+            told_end: false,
         }
     }
 
@@ -479,6 +482,7 @@ impl Peer {
     }
 
     fn tell(&mut self, event: SessionEvent) {
+        self.told_end |= matches!(event, SessionEvent::Stopped(_));
         self.send(&messages::from_event(event));
     }
 
@@ -587,7 +591,8 @@ impl Peer {
     /// Tells the client why, if it can still hear, and closes the connection.
     fn say_goodbye(&mut self, reason: &StopReason) {
         if self.parts.rtc.is_alive() {
-            if self.parts.session.stop_reason().is_none() {
+            // A session's reason is known a moment before its event comes.
+            if !self.told_end {
                 self.send(&messages::from_event(SessionEvent::Stopped(reason.clone())));
             }
             // Two rounds: the message, then the closing alert.
