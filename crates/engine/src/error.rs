@@ -1,0 +1,43 @@
+//! What can go wrong in an operator.
+
+use crate::DType;
+
+/// A refusal of an operator. Nothing was computed; the inputs are as they were.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// Shapes that don't fit each other or the operator.
+    #[error("{op}: {detail}")]
+    Shape {
+        /// The operator.
+        op: &'static str,
+        /// Which shapes, and what was expected.
+        detail: String,
+    },
+    /// An element type that the operator does not take.
+    #[error("{op}: {found} elements where {expected} are needed")]
+    DType {
+        /// The operator.
+        op: &'static str,
+        /// The type it takes.
+        expected: DType,
+        /// The type it was given.
+        found: DType,
+    },
+    /// The compute device could not be started.
+    #[error("starting the CPU threads of the engine: {0}")]
+    Threads(String),
+}
+
+/// The engine's result.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// `Err` with the operator's name and a formatted description of the shapes, unless the condition holds.
+macro_rules! ensure_shape {
+    ($condition:expr, $op:expr, $($detail:tt)+) => {
+        if !$condition {
+            return Err($crate::Error::Shape { op: $op, detail: format!($($detail)+) });
+        }
+    };
+}
+pub(crate) use ensure_shape;

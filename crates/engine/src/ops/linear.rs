@@ -1,0 +1,239 @@
+//! Linear layers: `y = x Wᵀ + b`, with an activation or a gated residual in the same pass.
+
+use half::bf16;
+
+use crate::{
+    Device, Result, Tensor,
+    cpu::gemm::{Activate, Dense, Finish, Panels, Store, gemm},
+    error::ensure_shape,
+    ops::Modulation,
+};
+
+/// Weights in host memory, row-major, in the type in which they shall be kept.
+#[derive(Clone, Copy, Debug)]
+pub enum Weights<'a> {
+    /// Kept as `f32`.
+    F32(&'a [f32]),
+    /// Kept as bf16, widened while they are used.
+    Bf16(&'a [bf16]),
+}
+
+impl Weights<'_> {
+    pub(crate) fn len(&self) -> usize {
+        match self {
+            Self::F32(values) => values.len(),
+            Self::Bf16(values) => values.len(),
+        }
+    }
+}
+
+/// The function applied to each result.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub enum Activation {
+    /// The result as it is.
+    #[default]
+    None,
+    /// GELU in its tanh approximation.
+    Gelu,
+    /// `x · sigmoid(x)`.
+    Silu,
+    /// `max(x, 0)`.
+    Relu,
+    /// `x` above zero, this slope times `x` below.
+    LeakyRelu(f32),
+    /// `1 / (1 + e^-x)`.
+    Sigmoid,
+    /// Hyperbolic tangent.
+    Tanh,
+}
+
+impl Activation {
+    pub(crate) fn on_cpu(self) -> Option<Activate> {
+        Some(match self {
+            Self::None => return None,
+            Self::Gelu => Activate::Gelu,
+            Self::Silu => Activate::Silu,
+            Self::Relu => Activate::Relu,
+            Self::LeakyRelu(slope) => Activate::LeakyRelu(slope),
+            Self::Sigmoid => Activate::Sigmoid,
+            Self::Tanh => Activate::Tanh,
+        })
+    }
+}
+
+/// A linear layer's weights, laid out for their device.
+#[derive(Clone)]
+pub struct Linear {
+    panels: Panels,
+    bias: Option<Tensor>,
+    device: Device,
+}
+
+impl Linear {
+    /// Lays out weights of shape `[out_features, in_features]` and a bias of `out_features`.
+    ///
+    /// # Errors
+    /// [`crate::Error::Shape`] when the weights or the bias have another length.
+    pub fn new(
+        device: &Device,
+        weights: Weights<'_>,
+        shape: [usize; 2],
+        bias: Option<&[f32]>,
+    ) -> Result<Self> {
+        const OP: &str = "linear layer";
+        let [out, depth] = shape;
+        ensure_shape!(
+            out.checked_mul(depth) == Some(weights.len()),
+            OP,
+            "{} weights for {shape:?}",
+            weights.len()
+        );
+        if let Some(bias) = bias {
+            ensure_shape!(bias.len() == out, OP, "a bias of {} for {out} outputs", bias.len());
+        }
+        let Device::Cpu(cpu) = device;
+        let panels = match weights {
+            Weights::F32(values) => Panels::from_f32(cpu, values, out, depth),
+            Weights::Bf16(values) => Panels::from_bf16(cpu, values, out, depth),
+        };
+        let bias = bias.map(|bias| Tensor::from_f32(device, &[out], bias)).transpose()?;
+        Ok(Self { panels, bias, device: device.clone() })
+    }
+
+    /// Features of an input row.
+    #[must_use]
+    pub fn in_features(&self) -> usize {
+        self.panels.depth
+    }
+
+    /// Features of an output row.
+    #[must_use]
+    pub fn out_features(&self) -> usize {
+        self.panels.columns
+    }
+
+    /// Memory of the weights.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.panels.bytes()
+    }
+}
+
+impl std::fmt::Debug for Linear {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Linear({} -> {})", self.in_features(), self.out_features())
+    }
+}
+
+/// What a result is multiplied by before it is added to a residual.
+#[derive(Clone, Copy, Debug)]
+pub enum Gain<'a> {
+    /// Every element by the same number.
+    Constant(f32),
+    /// Feature by feature, by the modulation of the row's frame.
+    PerFrame(Modulation<'a>),
+}
+
+/// `activation(x Wᵀ + b)` for `x` of shape `[…, in_features]`; the result is `[…, out_features]`.
+///
+/// # Errors
+/// [`crate::Error::Shape`] when the last dimension of `x` is not `in_features`.
+pub fn linear(x: &Tensor, layer: &Linear, activation: Activation) -> Result<Tensor> {
+    const OP: &str = "linear";
+    let (values, mut shape) = (rows_of(OP, x, layer)?, x.shape());
+    shape.set_last(layer.out_features());
+    let mut out = Tensor::empty(&layer.device, shape);
+    let rows = Dense { data: values, depth: layer.in_features() };
+    let target = out.f32s_mut(OP)?;
+    match activation.on_cpu() {
+        None => run(layer, &rows, &Store, target)?,
+        Some(activate) => run(layer, &rows, &activate, target)?,
+    }
+    Ok(out)
+}
+
+/// `residual + gain · (x Wᵀ + b)`, written over `residual` where nobody else holds it.
+///
+/// # Errors
+/// [`crate::Error::Shape`] when `x` or `residual` don't fit the layer or each other, or the gain does not fit them.
+pub fn linear_add(mut residual: Tensor, x: &Tensor, layer: &Linear, gain: Gain<'_>) -> Result<Tensor> {
+    const OP: &str = "linear with residual";
+    let values = rows_of(OP, x, layer)?;
+    let rows = values.len() / layer.in_features().max(1);
+    ensure_shape!(
+        residual.shape().last() == Some(&layer.out_features())
+            && residual.shape().numel() == rows * layer.out_features(),
+        OP,
+        "{} added to {}",
+        x.shape(),
+        residual.shape()
+    );
+    let source = Dense { data: values, depth: layer.in_features() };
+    // The sums need a place of their own: the residual is read where they are written.
+    let mut sums = Tensor::empty(&layer.device, residual.shape());
+    let old = residual.f32s(OP)?;
+    match gain {
+        Gain::Constant(gain) => {
+            let finish = AddScaled { old, gain, columns: layer.out_features() };
+            run(layer, &source, &finish, sums.f32s_mut(OP)?)?;
+        }
+        Gain::PerFrame(modulation) => {
+            let gain = modulation.values(OP, rows, layer.out_features())?;
+            let finish = AddGated { old, gain, columns: layer.out_features() };
+            run(layer, &source, &finish, sums.f32s_mut(OP)?)?;
+        }
+    }
+    residual = sums;
+    Ok(residual)
+}
+
+fn rows_of<'a>(op: &'static str, x: &'a Tensor, layer: &Linear) -> Result<&'a [f32]> {
+    ensure_shape!(
+        x.shape().last() == Some(&layer.in_features()),
+        op,
+        "{} into a layer of {} features",
+        x.shape(),
+        layer.in_features()
+    );
+    x.f32s(op)
+}
+
+fn run(layer: &Linear, rows: &Dense<'_>, finish: &impl Finish, out: &mut [f32]) -> Result<()> {
+    let Device::Cpu(cpu) = &layer.device;
+    let bias = layer.bias.as_ref().map(|bias| bias.f32s("linear")).transpose()?;
+    gemm(cpu, rows, &layer.panels, bias, finish, out);
+    Ok(())
+}
+
+struct AddScaled<'a> {
+    old: &'a [f32],
+    gain: f32,
+    columns: usize,
+}
+
+impl Finish for AddScaled<'_> {
+    #[inline(always)]
+    fn finish(&self, row: usize, column: usize, out: &mut [f32]) {
+        let old = &self.old[row * self.columns + column..][..out.len()];
+        for (out, &old) in out.iter_mut().zip(old) {
+            *out = self.gain.mul_add(*out, old);
+        }
+    }
+}
+
+struct AddGated<'a> {
+    old: &'a [f32],
+    gain: super::norm::FrameValues<'a>,
+    columns: usize,
+}
+
+impl Finish for AddGated<'_> {
+    #[inline(always)]
+    fn finish(&self, row: usize, column: usize, out: &mut [f32]) {
+        let old = &self.old[row * self.columns + column..][..out.len()];
+        let gain = &self.gain.row(row)[column..][..out.len()];
+        for ((out, &old), &gain) in out.iter_mut().zip(old).zip(gain) {
+            *out = gain.mul_add(*out, old);
+        }
+    }
+}

@@ -1,0 +1,298 @@
+//! Tensors: contiguous, row-major, immutable once shared.
+
+use half::{bf16, f16};
+
+use crate::{
+    Cpu, DType, Device, Error, Result, Shape,
+    convert::{f8e4m3_from_f32, f32_from_f8e4m3},
+    cpu::Buffer,
+    error::ensure_shape,
+};
+
+/// A block of numbers with a shape, on a device. Cloning, reshaping and taking a run of its outermost dimension share
+/// the memory; it returns to the device when the last of them is dropped.
+#[derive(Clone)]
+pub struct Tensor {
+    shape: Shape,
+    /// First element in the buffer.
+    offset: usize,
+    storage: Storage,
+}
+
+/// Where the numbers are: the one place, with [`Device`], where the kinds of devices are told apart.
+#[derive(Clone)]
+enum Storage {
+    Cpu(Cpu, CpuStorage),
+}
+
+#[derive(Clone)]
+enum CpuStorage {
+    F32(Buffer<f32>),
+    F16(Buffer<f16>),
+    Bf16(Buffer<bf16>),
+    F8E4M3(Buffer<u8>),
+    U8(Buffer<u8>),
+    I32(Buffer<i32>),
+}
+
+impl Tensor {
+    /// A tensor of `f32`s from host memory.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] when `shape` does not hold `data.len()` elements.
+    pub fn from_f32(device: &Device, shape: &[usize], data: &[f32]) -> Result<Self> {
+        let shape = shape_for("tensor", shape, data.len())?;
+        let mut tensor = Self::empty(device, shape);
+        tensor.f32s_mut("tensor")?.copy_from_slice(data);
+        Ok(tensor)
+    }
+
+    /// A tensor of bytes from host memory.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] when `shape` does not hold `data.len()` elements.
+    pub fn from_u8(device: &Device, shape: &[usize], data: &[u8]) -> Result<Self> {
+        let shape = shape_for("tensor", shape, data.len())?;
+        let Device::Cpu(cpu) = device;
+        let mut buffer = cpu.u8s().take(data.len());
+        if let Some(target) = buffer.unique() {
+            target[..data.len()].copy_from_slice(data);
+        }
+        Ok(Self { shape, offset: 0, storage: Storage::Cpu(cpu.clone(), CpuStorage::U8(buffer)) })
+    }
+
+    /// A tensor of 32-bit integers from host memory.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] when `shape` does not hold `data.len()` elements.
+    pub fn from_i32(device: &Device, shape: &[usize], data: &[i32]) -> Result<Self> {
+        let shape = shape_for("tensor", shape, data.len())?;
+        let Device::Cpu(cpu) = device;
+        let mut buffer = cpu.i32s().take(data.len());
+        if let Some(target) = buffer.unique() {
+            target[..data.len()].copy_from_slice(data);
+        }
+        Ok(Self { shape, offset: 0, storage: Storage::Cpu(cpu.clone(), CpuStorage::I32(buffer)) })
+    }
+
+    /// A tensor of zeros.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] when the shape has too many dimensions or elements.
+    pub fn zeros(device: &Device, shape: &[usize]) -> Result<Self> {
+        let mut tensor = Self::empty(device, shape_of("zeros", shape)?);
+        tensor.f32s_mut("zeros")?.fill(0.0);
+        Ok(tensor)
+    }
+
+    /// A tensor of `f32`s with any content, to be overwritten by the operator that asks for it.
+    pub(crate) fn empty(device: &Device, shape: Shape) -> Self {
+        let Device::Cpu(cpu) = device;
+        let buffer = cpu.f32s().take(shape.numel());
+        Self { shape, offset: 0, storage: Storage::Cpu(cpu.clone(), CpuStorage::F32(buffer)) }
+    }
+
+    /// Dimensions, outermost first.
+    #[must_use]
+    pub fn shape(&self) -> Shape {
+        self.shape
+    }
+
+    /// Dimension `axis`, or 1 beyond the last.
+    #[must_use]
+    pub fn dim(&self, axis: usize) -> usize {
+        self.shape.get(axis).copied().unwrap_or(1)
+    }
+
+    /// How the elements are stored.
+    #[must_use]
+    pub fn dtype(&self) -> DType {
+        let Storage::Cpu(_, storage) = &self.storage;
+        match storage {
+            CpuStorage::F32(_) => DType::F32,
+            CpuStorage::F16(_) => DType::F16,
+            CpuStorage::Bf16(_) => DType::Bf16,
+            CpuStorage::F8E4M3(_) => DType::F8E4M3,
+            CpuStorage::U8(_) => DType::U8,
+            CpuStorage::I32(_) => DType::I32,
+        }
+    }
+
+    /// The device that holds the elements.
+    #[must_use]
+    pub fn device(&self) -> Device {
+        let Storage::Cpu(cpu, _) = &self.storage;
+        Device::Cpu(cpu.clone())
+    }
+
+    /// The same elements under another shape.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] when the numbers of elements differ.
+    pub fn reshape(&self, shape: &[usize]) -> Result<Self> {
+        let new = shape_of("reshape", shape)?;
+        ensure_shape!(
+            new.numel() == self.shape.numel(),
+            "reshape",
+            "{} has not as many elements as {new}",
+            self.shape
+        );
+        Ok(Self { shape: new, ..self.clone() })
+    }
+
+    /// Entries `start..start + len` of the outermost dimension, without a copy.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] when the range ends beyond the dimension.
+    pub fn narrow(&self, start: usize, len: usize) -> Result<Self> {
+        let outer = self.dim(0);
+        ensure_shape!(
+            !self.shape.is_empty() && start.checked_add(len).is_some_and(|end| end <= outer),
+            "narrow",
+            "entries {start}..{start}+{len} of {}",
+            self.shape
+        );
+        let row = self.shape[1..].iter().product::<usize>();
+        let mut dims = self.shape;
+        dims.set_outer(len);
+        Ok(Self { shape: dims, offset: self.offset + start * row, storage: self.storage.clone() })
+    }
+
+    /// A copy of the elements in host memory, converted to `f32` exactly.
+    #[must_use]
+    pub fn to_vec(&self) -> Vec<f32> {
+        let range = self.offset..self.offset + self.shape.numel();
+        let Storage::Cpu(_, storage) = &self.storage;
+        match storage {
+            CpuStorage::F32(data) => data[range].to_vec(),
+            CpuStorage::F16(data) => data[range].iter().map(|v| v.to_f32()).collect(),
+            CpuStorage::Bf16(data) => data[range].iter().map(|v| v.to_f32()).collect(),
+            CpuStorage::F8E4M3(data) => data[range].iter().map(|&v| f32_from_f8e4m3(v)).collect(),
+            CpuStorage::U8(data) => data[range].iter().map(|&v| f32::from(v)).collect(),
+            CpuStorage::I32(data) => data[range].iter().map(|&v| v as f32).collect(),
+        }
+    }
+
+    /// Copies the elements of an `f32` tensor to host memory.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] when `target` has another length, [`Error::DType`] for other element types.
+    pub fn copy_to(&self, target: &mut [f32]) -> Result<()> {
+        let source = self.f32s("copy")?;
+        ensure_shape!(source.len() == target.len(), "copy", "{} into {} elements", self.shape, target.len());
+        target.copy_from_slice(source);
+        Ok(())
+    }
+
+    /// The elements stored as `dtype`: rounded to nearest, ties to even; integers truncate and saturate.
+    #[must_use]
+    pub fn to_dtype(&self, dtype: DType) -> Self {
+        if dtype == self.dtype() {
+            return self.clone();
+        }
+        let values = self.to_vec();
+        let Storage::Cpu(cpu, _) = &self.storage;
+        let storage = match dtype {
+            DType::F32 => CpuStorage::F32(cpu.f32s().adopt(values)),
+            DType::F16 => {
+                CpuStorage::F16(cpu.f16s().adopt(values.iter().map(|&v| f16::from_f32(v)).collect()))
+            }
+            DType::Bf16 => {
+                CpuStorage::Bf16(cpu.bf16s().adopt(values.iter().map(|&v| bf16::from_f32(v)).collect()))
+            }
+            DType::F8E4M3 => {
+                CpuStorage::F8E4M3(cpu.u8s().adopt(values.iter().map(|&v| f8e4m3_from_f32(v)).collect()))
+            }
+            DType::U8 => CpuStorage::U8(cpu.u8s().adopt(values.iter().map(|&v| v as u8).collect())),
+            DType::I32 => CpuStorage::I32(cpu.i32s().adopt(values.iter().map(|&v| v as i32).collect())),
+        };
+        Self { shape: self.shape, offset: 0, storage: Storage::Cpu(cpu.clone(), storage) }
+    }
+
+    /// Overwrites entries from `start` on along the outermost dimension with those of `source`. If other tensors
+    /// share the memory, they keep the old values: it is copied first.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] when the inner dimensions differ or the entries don't fit, [`Error::DType`] unless both are `f32`.
+    pub fn write(&mut self, start: usize, source: &Self) -> Result<()> {
+        const OP: &str = "write";
+        let fits = start.checked_add(source.dim(0)).is_some_and(|end| end <= self.dim(0));
+        ensure_shape!(
+            fits && !self.shape.is_empty() && self.shape[1..] == *source.shape.get(1..).unwrap_or_default(),
+            OP,
+            "{} at entry {start} of {}",
+            source.shape,
+            self.shape
+        );
+        let row = self.shape[1..].iter().product::<usize>();
+        let source = source.f32s(OP)?;
+        self.f32s_mut(OP)?[start * row..][..source.len()].copy_from_slice(source);
+        Ok(())
+    }
+
+    /// The elements of an `f32` tensor in host memory.
+    pub(crate) fn f32s(&self, op: &'static str) -> Result<&[f32]> {
+        match &self.storage {
+            Storage::Cpu(_, CpuStorage::F32(data)) => {
+                Ok(&data[self.offset..self.offset + self.shape.numel()])
+            }
+            Storage::Cpu(..) => Err(Error::DType { op, expected: DType::F32, found: self.dtype() }),
+        }
+    }
+
+    /// The elements of a `u8` tensor in host memory.
+    pub(crate) fn u8s(&self, op: &'static str) -> Result<&[u8]> {
+        match &self.storage {
+            Storage::Cpu(_, CpuStorage::U8(data)) => Ok(&data[self.offset..self.offset + self.shape.numel()]),
+            Storage::Cpu(..) => Err(Error::DType { op, expected: DType::U8, found: self.dtype() }),
+        }
+    }
+
+    /// The elements of an `i32` tensor in host memory.
+    pub(crate) fn i32s(&self, op: &'static str) -> Result<&[i32]> {
+        match &self.storage {
+            Storage::Cpu(_, CpuStorage::I32(data)) => {
+                Ok(&data[self.offset..self.offset + self.shape.numel()])
+            }
+            Storage::Cpu(..) => Err(Error::DType { op, expected: DType::I32, found: self.dtype() }),
+        }
+    }
+
+    /// The elements of an `f32` tensor for writing; copied first if other tensors share them.
+    pub(crate) fn f32s_mut(&mut self, op: &'static str) -> Result<&mut [f32]> {
+        let range = self.offset..self.offset + self.shape.numel();
+        let found = self.dtype();
+        match &mut self.storage {
+            Storage::Cpu(cpu, CpuStorage::F32(data)) => {
+                if data.unique().is_none() {
+                    let mut copy = cpu.f32s().take(data.len());
+                    if let Some(copy) = copy.unique() {
+                        copy[range.clone()].copy_from_slice(&data[range.clone()]);
+                    }
+                    *data = copy;
+                }
+                // A buffer fresh from the pool, or just found unshared, is unique; were it not, nothing is written.
+                Ok(data.unique().map_or(&mut [][..], |data| &mut data[range]))
+            }
+            Storage::Cpu(..) => Err(Error::DType { op, expected: DType::F32, found }),
+        }
+    }
+}
+
+impl std::fmt::Debug for Tensor {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Tensor({} {})", self.dtype(), self.shape)
+    }
+}
+
+/// The shape, if it is one.
+pub(crate) fn shape_of(op: &'static str, dims: &[usize]) -> Result<Shape> {
+    Shape::new(dims)
+        .ok_or_else(|| Error::Shape { op, detail: format!("{dims:?} has too many dimensions or elements") })
+}
+
+fn shape_for(op: &'static str, dims: &[usize], len: usize) -> Result<Shape> {
+    let shape = shape_of(op, dims)?;
+    ensure_shape!(shape.numel() == len, op, "{len} values for {shape}");
+    Ok(shape)
+}

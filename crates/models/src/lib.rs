@@ -1,0 +1,6 @@
+//! The networks of Scope and everything needed to run them from their published weights.
+//!
+//! Everything here is written against [`scope_engine::Device`] and [`scope_engine::Tensor`] and names no kind of
+//! device. Activations are channels-last: latents are `[frames, height, width, channels]`, tokens `[tokens, features]`.
+
+pub mod weights;

@@ -1,0 +1,200 @@
+//! Building layers from named tensors.
+
+use std::fmt::Display;
+
+use half::bf16;
+use scope_engine::{
+    Device, Tensor,
+    ops::{Linear, Weights},
+};
+
+/// Named tensors of a network: a checkpoint, or one wrapped by something that changes its weights (a merged LoRA).
+pub trait TensorSource {
+    /// The shape of a tensor, outermost dimension first, or `None` if there is none of that name.
+    fn shape(&self, name: &str) -> Option<Vec<usize>>;
+
+    /// The values of a tensor, converted to `f32` exactly.
+    ///
+    /// # Errors
+    /// [`WeightError::Missing`] without such a tensor, [`WeightError::Unreadable`] when its bytes can't be had.
+    fn read(&self, name: &str) -> Result<Vec<f32>, WeightError>;
+}
+
+/// Why a network could not be built from its tensors.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum WeightError {
+    /// There is no tensor of that name.
+    #[error("the checkpoint has no tensor {0:?}; is it a checkpoint of this network?")]
+    Missing(String),
+    /// The tensor has another shape than the network's.
+    #[error(
+        "tensor {name:?} is {found:?} where the network needs {expected:?}; is it a checkpoint of another size?"
+    )]
+    Shape {
+        /// Its name.
+        name: String,
+        /// What the network needs.
+        expected: Vec<usize>,
+        /// What the checkpoint holds.
+        found: Vec<usize>,
+    },
+    /// The tensor's bytes can't be read.
+    #[error("tensor {name:?} can't be read: {reason}")]
+    Unreadable {
+        /// Its name.
+        name: String,
+        /// What happened.
+        reason: String,
+    },
+    /// The engine refused a layer.
+    #[error(transparent)]
+    Engine(#[from] scope_engine::Error),
+}
+
+/// How the weights of linear layers and convolutions are kept in memory. Arithmetic is `f32` either way.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Precision {
+    /// As `f32`.
+    F32,
+    /// As bf16: half the memory, exact for checkpoints that are bf16 already.
+    #[default]
+    Bf16,
+}
+
+/// Hands the tensors below one prefix of a source to the layers of a network.
+#[derive(Clone)]
+pub struct Loader<'a> {
+    source: &'a dyn TensorSource,
+    device: &'a Device,
+    precision: Precision,
+    prefix: String,
+}
+
+impl<'a> Loader<'a> {
+    /// A loader of all tensors of `source`, for layers on `device`.
+    pub fn new(source: &'a dyn TensorSource, device: &'a Device, precision: Precision) -> Self {
+        Self { source, device, precision, prefix: String::new() }
+    }
+
+    /// The loader of the tensors below `name`: `loader.at("blocks").at(3)` is `blocks.3.…`.
+    #[must_use]
+    pub fn at(&self, name: impl Display) -> Self {
+        Self { prefix: self.full(&name.to_string()), ..self.clone() }
+    }
+
+    /// Where layers are built.
+    #[must_use]
+    pub fn device(&self) -> &'a Device {
+        self.device
+    }
+
+    /// How weights are kept.
+    #[must_use]
+    pub fn precision(&self) -> Precision {
+        self.precision
+    }
+
+    /// Is there a tensor of this name below the prefix?
+    #[must_use]
+    pub fn has(&self, name: &str) -> bool {
+        self.source.shape(&self.full(name)).is_some()
+    }
+
+    /// The shape of a tensor.
+    ///
+    /// # Errors
+    /// [`WeightError::Missing`] without it.
+    pub fn shape(&self, name: &str) -> Result<Vec<usize>, WeightError> {
+        let name = self.full(name);
+        self.source.shape(&name).ok_or(WeightError::Missing(name))
+    }
+
+    /// The values of a tensor that must have this shape.
+    ///
+    /// # Errors
+    /// [`WeightError`] when it is missing or of another shape.
+    pub fn values(&self, name: &str, expected: &[usize]) -> Result<Vec<f32>, WeightError> {
+        let found = self.shape(name)?;
+        let name = self.full(name);
+        if found != expected {
+            return Err(WeightError::Shape { name, expected: expected.to_vec(), found });
+        }
+        self.source.read(&name)
+    }
+
+    /// A tensor of this shape on the device, in `f32`.
+    ///
+    /// # Errors
+    /// [`WeightError`] when it is missing or of another shape.
+    pub fn tensor(&self, name: &str, expected: &[usize]) -> Result<Tensor, WeightError> {
+        Ok(Tensor::from_f32(self.device, expected, &self.values(name, expected)?)?)
+    }
+
+    /// The linear layer of `weight` `[out, in]` and `bias` `[out]` below the prefix.
+    ///
+    /// # Errors
+    /// [`WeightError`] when one is missing or of another shape.
+    pub fn linear(&self, out: usize, depth: usize) -> Result<Linear, WeightError> {
+        let bias = self.values("bias", &[out])?;
+        self.linear_from(&self.values("weight", &[out, depth])?, [out, depth], Some(&bias))
+    }
+
+    /// The linear layer of `weight` `[out, in]` below the prefix, without a bias.
+    ///
+    /// # Errors
+    /// [`WeightError`] when it is missing or of another shape.
+    pub fn linear_without_bias(&self, out: usize, depth: usize) -> Result<Linear, WeightError> {
+        self.linear_from(&self.values("weight", &[out, depth])?, [out, depth], None)
+    }
+
+    /// A linear layer of these values, kept in this loader's precision.
+    ///
+    /// # Errors
+    /// [`WeightError::Engine`] when they don't fit the shape.
+    pub fn linear_from(
+        &self,
+        values: &[f32],
+        shape: [usize; 2],
+        bias: Option<&[f32]>,
+    ) -> Result<Linear, WeightError> {
+        Ok(match self.precision {
+            Precision::F32 => Linear::new(self.device, Weights::F32(values), shape, bias)?,
+            Precision::Bf16 => {
+                let values: Vec<bf16> = values.iter().map(|&value| bf16::from_f32(value)).collect();
+                Linear::new(self.device, Weights::Bf16(&values), shape, bias)?
+            }
+        })
+    }
+
+    fn full(&self, name: &str) -> String {
+        if self.prefix.is_empty() { name.to_owned() } else { format!("{}.{name}", self.prefix) }
+    }
+}
+
+/// Tensors held in memory.
+#[derive(Debug, Default)]
+pub struct TensorMap(std::collections::HashMap<String, (Vec<usize>, Vec<f32>)>);
+
+impl TensorMap {
+    /// Adds a tensor; one of the same name is replaced.
+    pub fn insert(&mut self, name: impl Into<String>, shape: Vec<usize>, values: Vec<f32>) {
+        self.0.insert(name.into(), (shape, values));
+    }
+
+    /// The names, in no particular order.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.0.keys().map(String::as_str)
+    }
+}
+
+impl TensorSource for TensorMap {
+    fn shape(&self, name: &str) -> Option<Vec<usize>> {
+        self.0.get(name).map(|(shape, _)| shape.clone())
+    }
+
+    fn read(&self, name: &str) -> Result<Vec<f32>, WeightError> {
+        let (_, values) = self.0.get(name).ok_or_else(|| WeightError::Missing(name.to_owned()))?;
+        Ok(values.clone())
+    }
+}

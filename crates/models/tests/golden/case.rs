@@ -1,0 +1,198 @@
+//! Reading a case and comparing results.
+
+use std::{
+    collections::HashMap,
+    fs,
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context, Result, anyhow, bail};
+use scope_engine::{Cpu, Device, Tensor};
+use scope_models::weights::TensorMap;
+use serde_json::Value;
+
+/// A recorded tensor: its shape, outermost dimension first, and its values.
+#[derive(Clone, Debug)]
+pub(crate) struct Recorded {
+    pub(crate) shape: Vec<usize>,
+    pub(crate) values: Vec<f32>,
+}
+
+/// One case.
+pub(crate) struct Case {
+    pub(crate) json: Value,
+    folder: PathBuf,
+    tensors: HashMap<String, Recorded>,
+    pub(crate) device: Device,
+}
+
+impl Case {
+    pub(crate) fn load(json: &Path) -> Result<Self> {
+        let text = fs::read(json).with_context(|| format!("reading {}", json.display()))?;
+        Ok(Self {
+            json: serde_json::from_slice(&text)?,
+            folder: json.parent().unwrap_or(Path::new(".")).to_owned(),
+            tensors: read_tensors(&json.with_extension("safetensors"))?,
+            device: Cpu::new(None)?.into(),
+        })
+    }
+
+    /// The tensor of this name.
+    pub(crate) fn recorded(&self, name: &str) -> Result<&Recorded> {
+        self.tensors.get(name).ok_or_else(|| anyhow!("the case has no tensor {name:?}"))
+    }
+
+    /// Does the case hold a tensor of this name? Cases may leave intermediate results out.
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.tensors.contains_key(name)
+    }
+
+    /// The tensor of this name on the device, under its recorded shape.
+    pub(crate) fn tensor(&self, name: &str) -> Result<Tensor> {
+        let recorded = self.recorded(name)?;
+        Ok(Tensor::from_f32(&self.device, &recorded.shape, &recorded.values)?)
+    }
+
+    /// All names that start with `prefix`, sorted.
+    pub(crate) fn names(&self, prefix: &str) -> Vec<String> {
+        let mut names: Vec<_> =
+            self.tensors.keys().filter(|name| name.starts_with(prefix)).cloned().collect();
+        names.sort();
+        names
+    }
+
+    /// The weights of the case: `w.*` without the prefix.
+    pub(crate) fn weights(&self) -> TensorMap {
+        weights_of(&self.tensors)
+    }
+
+    /// The weights of the case that `vae_weights_from` names, or this case's own.
+    pub(crate) fn vae_weights(&self) -> Result<TensorMap> {
+        match self.json.get("vae_weights_from").and_then(Value::as_str) {
+            None => Ok(self.weights()),
+            Some(other) => Ok(weights_of(&read_tensors(&self.folder.join(format!("{other}.safetensors")))?)),
+        }
+    }
+
+    /// A value of the document by JSON pointer, such as `/config/dim`.
+    pub(crate) fn value(&self, pointer: &str) -> Result<&Value> {
+        self.json.pointer(pointer).ok_or_else(|| anyhow!("the case has no {pointer}"))
+    }
+
+    pub(crate) fn number(&self, pointer: &str) -> Result<usize> {
+        let value = self.value(pointer)?;
+        Ok(value.as_u64().ok_or_else(|| anyhow!("{pointer} is {value}, not a count"))? as usize)
+    }
+
+    pub(crate) fn text(&self, key: &str) -> Result<&str> {
+        self.json.get(key).and_then(Value::as_str).ok_or_else(|| anyhow!("the case has no text {key:?}"))
+    }
+}
+
+fn weights_of(tensors: &HashMap<String, Recorded>) -> TensorMap {
+    let mut map = TensorMap::default();
+    for (name, recorded) in tensors {
+        if let Some(name) = name.strip_prefix("w.") {
+            map.insert(name, recorded.shape.clone(), recorded.values.clone());
+        }
+    }
+    map
+}
+
+/// Reads a safetensors file with the format's own crate: the product's reader is not what is tested here.
+fn read_tensors(path: &Path) -> Result<HashMap<String, Recorded>> {
+    let bytes = fs::read(path).with_context(|| format!("reading {}", path.display()))?;
+    let file = safetensors::SafeTensors::deserialize(&bytes)?;
+    let mut tensors = HashMap::new();
+    for (name, view) in file.tensors() {
+        let data = view.data();
+        let values: Vec<f32> = match view.dtype() {
+            safetensors::Dtype::F32 => words(data, f32::from_le_bytes),
+            safetensors::Dtype::F64 => words(data, |b| f64::from_le_bytes(b) as f32),
+            safetensors::Dtype::I64 => words(data, |b| i64::from_le_bytes(b) as f32),
+            safetensors::Dtype::I32 => words(data, |b| i32::from_le_bytes(b) as f32),
+            safetensors::Dtype::BF16 => words(data, |b| half::bf16::from_le_bytes(b).to_f32()),
+            safetensors::Dtype::F16 => words(data, |b| half::f16::from_le_bytes(b).to_f32()),
+            // Bytes of float8 tensors are compared as bytes.
+            safetensors::Dtype::U8 | safetensors::Dtype::BOOL | safetensors::Dtype::F8_E4M3 => {
+                data.iter().map(|&b| f32::from(b)).collect()
+            }
+            other => bail!("tensor {name:?} is {other:?}"),
+        };
+        tensors.insert(name.clone(), Recorded { shape: view.shape().to_vec(), values });
+    }
+    Ok(tensors)
+}
+
+fn words<const N: usize>(data: &[u8], read: impl Fn([u8; N]) -> f32) -> Vec<f32> {
+    data.as_chunks::<N>().0.iter().map(|&bytes| read(bytes)).collect()
+}
+
+/// The comparisons of one case.
+#[derive(Default)]
+pub(crate) struct Check {
+    comparisons: usize,
+    /// Largest absolute difference, and where.
+    worst: (f32, String),
+    failures: Vec<String>,
+}
+
+impl Check {
+    /// `got` equals the recorded values within `atol + rtol · |recorded|`.
+    pub(crate) fn close(&mut self, name: &str, got: &[f32], recorded: &[f32], atol: f32, rtol: f32) {
+        self.comparisons += 1;
+        if got.len() != recorded.len() {
+            self.fail(format!("{name}: {} values for {}", got.len(), recorded.len()));
+            return;
+        }
+        let mut wrong: Option<(usize, f32)> = None;
+        for (index, (&got, &recorded)) in got.iter().zip(recorded).enumerate() {
+            let error = (got - recorded).abs();
+            if error > self.worst.0 {
+                self.worst = (error, name.to_owned());
+            }
+            // Negated, so that NaN fails.
+            if !(error <= atol + rtol * recorded.abs()) && wrong.is_none_or(|(_, worst)| !(error <= worst)) {
+                wrong = Some((index, error));
+            }
+        }
+        if let Some((index, error)) = wrong {
+            let (got, recorded) = (got[index], recorded[index]);
+            self.fail(format!("{name}[{index}] is {got}, recorded {recorded} (off by {error:.2e})"));
+        }
+    }
+
+    /// A statement about the case that must hold.
+    pub(crate) fn holds(&mut self, what: &str, holds: bool) {
+        self.comparisons += 1;
+        if !holds {
+            self.fail(format!("{what} does not hold"));
+        }
+    }
+
+    pub(crate) fn fail(&mut self, message: String) {
+        self.failures.push(message);
+    }
+
+    /// Something was compared and nothing failed.
+    pub(crate) fn passed(&self) -> bool {
+        self.failures.is_empty() && self.comparisons > 0
+    }
+
+    pub(crate) fn failures(&self) -> Vec<String> {
+        if self.comparisons == 0 && self.failures.is_empty() {
+            return vec!["nothing was compared".to_owned()];
+        }
+        let mut shown: Vec<_> = self.failures.iter().take(5).cloned().collect();
+        if self.failures.len() > shown.len() {
+            shown.push(format!("and {} more", self.failures.len() - shown.len()));
+        }
+        shown
+    }
+
+    pub(crate) fn summary(&self) -> String {
+        let verdict = if self.passed() { "pass" } else { "FAIL" };
+        let (error, name) = &self.worst;
+        format!("{verdict}  {:4} comparisons, largest error {error:.2e} {name}", self.comparisons)
+    }
+}
