@@ -4,6 +4,7 @@ use crate::ice::IceConfig;
 use crate::webrtc::Timeouts;
 use std::net::IpAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// Directories on disk. They are created when needed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -69,6 +70,8 @@ pub struct Config {
     pub media_port: u16,
     /// When clients are given up.
     pub timeouts: Timeouts,
+    /// How long a JSON body, or the next 256 KiB of an upload, may take to arrive.
+    pub body_timeout: Duration,
     /// Concurrent sessions.
     pub max_sessions: usize,
     /// Bytes that one upload may have.
@@ -96,6 +99,7 @@ impl Config {
             public_ips: Vec::new(),
             media_port: 0,
             timeouts: Timeouts::default(),
+            body_timeout: Duration::from_secs(30),
             max_sessions: 8,
             max_upload_bytes: 2 << 30,
             preload: None,

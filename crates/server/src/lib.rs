@@ -13,6 +13,7 @@
 
 pub mod assets;
 mod config;
+mod drain;
 mod events;
 pub mod hardware;
 pub mod http;

@@ -1,6 +1,7 @@
 //! The accept loop: HTTP/1.1 with time limits, and an orderly end.
 
 use crate::Service;
+use crate::drain::Drained;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::ConnectInfo;
@@ -79,7 +80,9 @@ async fn connection(stream: TcpStream, peer: SocketAddr, router: Router, mut clo
     stream.set_nodelay(true).ok();
     let app = router.map_request(move |mut request: Request<Incoming>| {
         request.extensions_mut().insert(ConnectInfo(peer));
-        request.map(Body::new)
+        let (parts, body) = request.into_parts();
+        let body = Drained::new(body, &parts.headers);
+        Request::from_parts(parts, Body::new(body))
     });
     let mut http = hyper::server::conn::http1::Builder::new();
     http.timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT).max_buf_size(MAX_HEAD_BYTES);

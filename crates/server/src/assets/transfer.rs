@@ -4,18 +4,19 @@ use super::kind::AssetKind;
 use super::range::{self, Selection};
 use super::store::{AssetEntry, AssetStore, StoreError, Upload};
 use crate::blocking;
-use crate::http::{ApiError, ApiResult, BODY_TIMEOUT, too_large, too_slow};
+use crate::http::{ApiError, ApiResult, too_large, too_slow};
 use axum::body::Body;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use bytes::{Bytes, BytesMut};
 use futures_util::stream;
 use http_body_util::BodyExt;
+use hyper::body::Body as _;
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::Path;
-use std::time::UNIX_EPOCH;
-use tokio::time::timeout;
+use std::time::{Duration, UNIX_EPOCH};
+use tokio::time::{Instant, timeout_at};
 
 /// Bytes gathered before a write, and read at a time: large enough that the switch of threads does not count.
 const PIECE: usize = 256 << 10;
@@ -26,19 +27,26 @@ const SIGNATURE: usize = 12;
 /// Stores a request body as `name`.
 ///
 /// # Errors
-/// 400 for a bad name, an empty body or a picture that is none, 408 when it stalls, 413 above `max_bytes`, 507 when the disk is full.
+/// 400 for a bad name, an empty body or a picture that is none, 408 when it stalls or trickles, 413 above `max_bytes`, 507 when the disk is full.
 pub(crate) async fn receive(
     store: AssetStore,
     name: String,
     mut body: Body,
     max_bytes: u64,
+    piece_timeout: Duration,
 ) -> ApiResult<AssetEntry> {
+    // What is announced as too large need not be written first.
+    if body.size_hint().lower() > max_bytes {
+        return Err(too_large());
+    }
     let kind = AssetKind::of(Path::new(&name)).map(|(kind, _)| kind);
     let mut upload = blocking(move || store.begin(&name)).await?.map_err(store_error)?;
     let mut piece = BytesMut::with_capacity(PIECE);
     let mut head = Vec::with_capacity(SIGNATURE);
     let mut received = 0;
-    while let Some(frame) = timeout(BODY_TIMEOUT, body.frame()).await.map_err(|_| too_slow())? {
+    // For a whole piece, not for the next byte: there are few places for uploads.
+    let mut deadline = Instant::now() + piece_timeout;
+    while let Some(frame) = timeout_at(deadline, body.frame()).await.map_err(|_| too_slow())? {
         let frame = frame.map_err(|_| ApiError::bad_request("the upload broke off"))?;
         let Some(data) = frame.data_ref() else { continue };
         received += data.len() as u64;
@@ -49,6 +57,7 @@ pub(crate) async fn receive(
         piece.extend_from_slice(data);
         if piece.len() >= PIECE {
             upload = append(upload, piece.split().freeze()).await?;
+            deadline = Instant::now() + piece_timeout;
         }
     }
     if received == 0 {

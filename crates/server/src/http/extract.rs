@@ -1,4 +1,5 @@
 use super::{ApiError, ApiResult};
+use crate::Service;
 use axum::body::Bytes;
 use axum::extract::{FromRequest, FromRequestParts, Path, Request};
 use axum::http::request::Parts;
@@ -6,21 +7,18 @@ use axum::http::{HeaderMap, StatusCode, header};
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 use std::ops::RangeInclusive;
-use std::time::Duration;
-
-/// How long a JSON body, or the next piece of an upload, may take to arrive.
-pub(crate) const BODY_TIMEOUT: Duration = Duration::from_secs(30);
+use std::sync::Arc;
 
 /// A JSON body. Anything but `application/json` is 415, an oversized body 413, and a body that is no JSON or has the
 /// wrong shape is 422 with the place of the problem.
 pub struct ApiJson<T>(pub T);
 
-impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for ApiJson<T> {
+impl<T: DeserializeOwned> FromRequest<Arc<Service>> for ApiJson<T> {
     type Rejection = ApiError;
 
-    async fn from_request(request: Request, state: &S) -> ApiResult<Self> {
+    async fn from_request(request: Request, service: &Arc<Service>) -> ApiResult<Self> {
         require_json(request.headers())?;
-        let body = read_body(request, state).await?;
+        let body = read_body(request, service).await?;
         parse_json(&body).map(Self)
     }
 }
@@ -28,12 +26,12 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for ApiJson<T> {
 /// A JSON body that may be absent altogether: then the default.
 pub struct OptionalJson<T>(pub T);
 
-impl<T: DeserializeOwned + Default, S: Send + Sync> FromRequest<S> for OptionalJson<T> {
+impl<T: DeserializeOwned + Default> FromRequest<Arc<Service>> for OptionalJson<T> {
     type Rejection = ApiError;
 
-    async fn from_request(request: Request, state: &S) -> ApiResult<Self> {
+    async fn from_request(request: Request, service: &Arc<Service>) -> ApiResult<Self> {
         let json = require_json(request.headers());
-        let body = read_body(request, state).await?;
+        let body = read_body(request, service).await?;
         if body.is_empty() {
             return Ok(Self(T::default()));
         }
@@ -128,8 +126,9 @@ fn require_json(headers: &HeaderMap) -> ApiResult<()> {
     Err(ApiError::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, detail).with_code("content_type"))
 }
 
-async fn read_body<S: Send + Sync>(request: Request, state: &S) -> ApiResult<Bytes> {
-    match tokio::time::timeout(BODY_TIMEOUT, Bytes::from_request(request, state)).await {
+async fn read_body(request: Request, service: &Arc<Service>) -> ApiResult<Bytes> {
+    let reading = Bytes::from_request(request, service);
+    match tokio::time::timeout(service.config.body_timeout, reading).await {
         Ok(body) => body.map_err(|error| body_error(&error)),
         Err(_) => Err(too_slow()),
     }

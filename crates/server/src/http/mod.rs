@@ -5,4 +5,4 @@ mod extract;
 
 pub use error::{ApiError, ApiResult};
 pub use extract::{ApiJson, ApiPath, ApiQuery, OptionalJson};
-pub(crate) use extract::{BODY_TIMEOUT, too_large, too_slow};
+pub(crate) use extract::{too_large, too_slow};

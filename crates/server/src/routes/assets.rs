@@ -46,14 +46,15 @@ async fn list(State(service): State<Arc<Service>>, query: ApiQuery) -> ApiResult
 #[utoipa::path(post, path = "/api/v1/assets", tag = "assets",
     params(("filename" = String, Query, description = "Name, with subdirectories if wanted")),
     request_body(content = String, content_type = "application/octet-stream"),
-    responses((status = 200, body = AssetEntry), (status = 400), (status = 413), (status = 507)))]
+    responses((status = 200, body = AssetEntry), (status = 400), (status = 408), (status = 413), (status = 507)))]
 async fn upload(
     State(service): State<Arc<Service>>,
     query: ApiQuery,
     body: Body,
 ) -> ApiResult<Json<AssetEntry>> {
     let name = query.required("filename")?.to_owned();
-    let stored = assets::receive(service.assets.clone(), name, body, service.config.max_upload_bytes).await?;
+    let (max_bytes, piece_timeout) = (service.config.max_upload_bytes, service.config.body_timeout);
+    let stored = assets::receive(service.assets.clone(), name, body, max_bytes, piece_timeout).await?;
     Ok(Json(stored))
 }
 
