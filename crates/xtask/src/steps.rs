@@ -1,5 +1,6 @@
 //! The steps, in the order of CI: cheap ones first, what others need before them.
 
+use std::fs;
 use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -100,8 +101,21 @@ fn fuzz(context: &Context) -> Result<Outcome> {
         return Ok(Skipped("there is no fuzz/".to_owned()));
     }
     let mut command = context.cargo_command(&["check", "--release", "--manifest-path", "fuzz/Cargo.toml"]);
-    run(command.env("CARGO_TARGET_DIR", context.target.join("fuzz")))?;
+    // With our profile and in our target folder, all that clippy has checked already need not be built again.
+    let manifest = context.root.join("Cargo.toml");
+    let manifest =
+        fs::read_to_string(&manifest).with_context(|| format!("reading {}", manifest.display()))?;
+    run(command.env("CARGO_TARGET_DIR", &context.target).envs(release_profile(&manifest)))?;
     Ok(Passed)
+}
+
+/// The release profile of a manifest as the variables that set it from outside.
+fn release_profile(manifest: &str) -> Vec<(String, String)> {
+    let section = manifest.lines().skip_while(|line| line.trim() != "[profile.release]").skip(1);
+    let settings = section.take_while(|line| !line.starts_with('[')).filter_map(|line| line.split_once('='));
+    let variable =
+        |key: &str| format!("CARGO_PROFILE_RELEASE_{}", key.trim().replace('-', "_").to_uppercase());
+    settings.map(|(key, value)| (variable(key), value.trim().trim_matches('"').to_owned())).collect()
 }
 
 fn stories(context: &Context) -> Result<Outcome> {
@@ -217,6 +231,16 @@ mod tests {
     fn the_closing_line_names_skipped_steps_only_when_there_are_some() {
         assert_eq!(closing_line([12, 0, 0]), "12 passed, 0 failed");
         assert_eq!(closing_line([10, 1, 2]), "10 passed, 1 failed, 2 skipped");
+    }
+
+    #[test]
+    fn the_release_profile_is_read_up_to_the_next_section() {
+        let manifest = "[a]\nx = 1\n\n[profile.release]\ndebug = 0\nstrip = \"symbols\"\ncodegen-units = 16\n\n[profile.dist]\nlto = 1\n";
+        let variables = release_profile(manifest);
+        let expected = [("DEBUG", "0"), ("STRIP", "symbols"), ("CODEGEN_UNITS", "16")]
+            .map(|(key, value)| (format!("CARGO_PROFILE_RELEASE_{key}"), value.to_owned()));
+        assert_eq!(variables, expected);
+        assert!(release_profile("[profile.dev]\ndebug = 0").is_empty());
     }
 
     #[test]
