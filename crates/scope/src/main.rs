@@ -1,5 +1,6 @@
 //! `scope`: serves the web interface and the API; says what this machine can do.
 
+mod allocator;
 mod browser;
 mod cli;
 mod doctor;
@@ -13,6 +14,7 @@ use std::io::Write;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
+    allocator::share_arenas();
     let cli = Cli::parse();
     let outcome = match &cli.command {
         None | Some(Command::Serve) => run::serve(&cli.options),

@@ -121,6 +121,43 @@ fn a_cookie_outlives_the_server_and_its_token_does_not() {
     assert!(second.ask(&format!("GET /api/v1/keys\n{stranger}")).starts_with("HTTP/1.1 401"));
 }
 
+/// Arenas besides the first one: each lies at the beginning of a reservation of 64 MiB, or of several.
+#[cfg(all(target_os = "linux", target_env = "gnu", target_pointer_width = "64"))]
+fn arenas(process: u32) -> usize {
+    const RESERVED: u64 = 64 << 20;
+    let maps = std::fs::read_to_string(format!("/proc/{process}/maps")).unwrap();
+    let regions: Vec<(u64, u64, &str)> = maps
+        .lines()
+        .map(|line| {
+            let mut words = line.split(' ');
+            let (start, end) = words.next().unwrap().split_once('-').unwrap();
+            let number = |text| u64::from_str_radix(text, 16).unwrap();
+            (number(start), number(end), words.next().unwrap())
+        })
+        .collect();
+    let begins_arena = |(used, rest): (&(u64, u64, &str), &(u64, u64, &str))| {
+        (used.0 % RESERVED == 0 && used.2 == "rw-p")
+            && (rest.0 == used.1 && rest.2 == "---p" && rest.1 % RESERVED == 0)
+    };
+    regions.iter().zip(&regions[1..]).filter(|pair| begins_arena(*pair)).count()
+}
+
+#[test]
+#[cfg(all(target_os = "linux", target_env = "gnu", target_pointer_width = "64"))]
+fn threads_share_two_arenas_unless_the_user_decides_otherwise() {
+    let home = tempfile::tempdir().unwrap();
+    for (set, expected) in [(None, 0..=1), (Some("8"), 2..=7)] {
+        let mut command = scope(home.path());
+        command.args(["--port", "0"]).envs(set.map(|value| ("MALLOC_ARENA_MAX", value)));
+        let server = Running::start(&mut command);
+        let body = r#"{"pipeline_id":"testcard"}"#;
+        let head = format!("Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+        assert!(server.ask(&format!("POST /api/v1/session/start\n{head}")).starts_with("HTTP/1.1 200"));
+        let found = arenas(server.child.id());
+        assert!(expected.contains(&found), "{found} with {set:?}");
+    }
+}
+
 #[test]
 fn a_stop_ends_sessions_and_watchers() {
     let home = tempfile::tempdir().unwrap();
