@@ -14,7 +14,7 @@ use rayon::prelude::*;
 use super::{Cpu, math};
 
 /// Columns of a panel are two vectors wide.
-const VECTORS: usize = 2;
+pub(crate) const VECTORS: usize = 2;
 
 /// Tiles of rows that share one pass over the panels.
 const TILES: usize = 8;
@@ -354,7 +354,7 @@ fn store<S: Simd>(simd: S, values: [S::f32s; VECTORS], out: &mut [f32]) {
 
 /// Adds all segments of the rows, times the panel, to the accumulators.
 #[inline(always)]
-fn accumulate<S: Simd, R: Rows, P, const MR: usize>(
+pub(crate) fn accumulate<S: Simd, R: Rows, P, const MR: usize>(
     simd: S,
     rows: &R,
     places: &[R::Place; MR],
