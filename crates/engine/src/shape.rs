@@ -23,9 +23,9 @@ impl Shape {
         Some(Self { dims: stored, rank: dims.len() as u8 })
     }
 
-    /// Replaces the outermost dimension by a smaller one.
+    /// Replaces the outermost dimension.
     pub(crate) fn set_outer(&mut self, dim: usize) {
-        debug_assert!(self.rank > 0 && dim <= self.dims[0]);
+        debug_assert!(self.rank > 0);
         self.dims[0] = dim;
     }
 

@@ -158,6 +158,39 @@ impl Tensor {
         Ok(Self { shape: dims, offset: self.offset + start * row, storage: self.storage.clone() })
     }
 
+    /// The tensors one after the other along their outermost dimension.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] when there is none or their inner dimensions differ, [`Error::DType`] unless all are `f32`.
+    pub fn concat(parts: &[&Self]) -> Result<Self> {
+        const OP: &str = "concat";
+        let Some(first) = parts.first().filter(|part| !part.shape.is_empty()) else {
+            return Err(Error::Shape { op: OP, detail: "nothing to join".to_owned() });
+        };
+        let mut shape = first.shape;
+        let mut outer = 0;
+        for part in parts {
+            ensure_shape!(
+                part.shape.get(1..) == first.shape.get(1..),
+                OP,
+                "{} after {}",
+                part.shape,
+                first.shape
+            );
+            outer += part.dim(0);
+        }
+        shape.set_outer(outer);
+        let mut joined = Self::empty(&first.device(), shape);
+        let mut target = joined.f32s_mut(OP)?;
+        for part in parts {
+            let source = part.f32s(OP)?;
+            let (here, rest) = target.split_at_mut(source.len());
+            here.copy_from_slice(source);
+            target = rest;
+        }
+        Ok(joined)
+    }
+
     /// A copy of the elements in host memory, converted to `f32` exactly.
     #[must_use]
     pub fn to_vec(&self) -> Vec<f32> {
@@ -260,17 +293,18 @@ impl Tensor {
 
     /// The elements of an `f32` tensor for writing; copied first if other tensors share them.
     pub(crate) fn f32s_mut(&mut self, op: &'static str) -> Result<&mut [f32]> {
-        let range = self.offset..self.offset + self.shape.numel();
+        let count = self.shape.numel();
         let found = self.dtype();
         match &mut self.storage {
             Storage::Cpu(cpu, CpuStorage::F32(data)) => {
                 if data.unique().is_none() {
-                    let mut copy = cpu.f32s().take(data.len());
+                    let mut copy = cpu.f32s().take(count);
                     if let Some(copy) = copy.unique() {
-                        copy[range.clone()].copy_from_slice(&data[range.clone()]);
+                        copy[..count].copy_from_slice(&data[self.offset..self.offset + count]);
                     }
-                    *data = copy;
+                    (*data, self.offset) = (copy, 0);
                 }
+                let range = self.offset..self.offset + count;
                 // A buffer fresh from the pool, or just found unshared, is unique; were it not, nothing is written.
                 Ok(data.unique().map_or(&mut [][..], |data| &mut data[range]))
             }

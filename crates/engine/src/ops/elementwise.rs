@@ -73,6 +73,25 @@ pub fn mix(mut x: Tensor, a: f32, y: &Tensor, b: f32) -> Result<Tensor> {
     Ok(x)
 }
 
+/// `a · x`.
+///
+/// # Errors
+/// [`crate::Error::DType`] unless `x` is `f32`.
+pub fn scale(mut x: Tensor, a: f32) -> Result<Tensor> {
+    struct Kernel(f32);
+    impl RowKernel<f32> for Kernel {
+        #[inline(always)]
+        fn run(&self, _: usize, rows: &mut [f32]) {
+            for x in rows {
+                *x *= self.0;
+            }
+        }
+    }
+    let Device::Cpu(cpu) = x.device();
+    cpu.for_rows(x.f32s_mut("scale")?, 1, 4, &Kernel(a));
+    Ok(x)
+}
+
 /// `x · y` element by element, with `y` repeated along the outer dimensions that it lacks, as in [`add`].
 ///
 /// # Errors
