@@ -3,4 +3,5 @@
 //! Everything here is written against [`scope_engine::Device`] and [`scope_engine::Tensor`] and names no kind of
 //! device. Activations are channels-last: latents are `[frames, height, width, channels]`, tokens `[tokens, features]`.
 
+pub mod checkpoint;
 pub mod weights;
