@@ -310,7 +310,10 @@ impl Runner<'_> {
             }
             Output::Value { port, value } => self.forward_value(port, &value, stamp.revision),
         };
-        match generator.generate(input, &mut emit) {
+        let outcome = generator.generate(input, &mut emit);
+        // As a group: what a chunk brings at once took all of its time.
+        self.node.stats.lock().generated.tick_group(Timestamp::now(), frames);
+        match outcome {
             Ok(report) => {
                 self.failures = 0;
                 self.finish(began, frames, report);
@@ -327,7 +330,6 @@ impl Runner<'_> {
     /// Sends a picture on its way as soon as it exists.
     fn forward_frame(&self, port: &str, image: Image, captured_at: Option<Timestamp>, stamp: Stamp) {
         let now = Timestamp::now();
-        self.node.stats.lock().generated.tick(now);
         let arrival = Arrival {
             frame: Frame {
                 image,
