@@ -5,7 +5,7 @@
 //! convolution), so that an implicit GEMM copies no pixel. A tile of `MR` rows by one panel stays in registers over the
 //! whole inner dimension; weights kept in bf16 are widened there, two columns from each 32-bit lane.
 
-use std::sync::Arc;
+use std::{ops::Range, sync::Arc};
 
 use half::bf16;
 use pulp::{Simd, WithSimd};
@@ -49,12 +49,13 @@ enum PanelData {
 }
 
 impl Panels {
-    /// Lays out `weights[column * depth + k]`.
+    /// Lays out `weights[column * depth + k]`. A last panel of no more columns than one vector is one vector wide.
     pub(crate) fn from_f32(cpu: &Cpu, weights: &[f32], columns: usize, depth: usize) -> Self {
         let width = panel_columns(cpu);
-        let mut data = vec![0.0; columns.div_ceil(width) * width * depth];
-        lay_out(&mut data, width, width, depth, columns, |at, lane, column, k| {
-            at[lane] = weights[column * depth + k]
+        let vector = width / VECTORS;
+        let mut data = vec![0.0; columns.div_ceil(vector) * vector * depth];
+        lay_out(&mut data, width, columns, depth, 1, |at, lane, column, k| {
+            at[lane] = weights[column * depth + k];
         });
         Self { columns, depth, width, data: PanelData::F32(data.into()) }
     }
@@ -64,7 +65,7 @@ impl Panels {
         let width = panel_columns(cpu);
         let half = width / VECTORS;
         let mut data = vec![0; columns.div_ceil(width) * half * depth];
-        lay_out(&mut data, width, half, depth, columns, |at, lane, column, k| {
+        lay_out(&mut data, width, columns, depth, VECTORS, |at, lane, column, k| {
             let bits = u32::from(weights[column * depth + k].to_bits());
             at[lane % half] |= if lane < half { bits } else { bits << 16 };
         });
@@ -80,17 +81,22 @@ impl Panels {
     }
 }
 
-/// Calls `put(cells, lane, column, k)` for every weight; `cells` is row `k` of the panel that holds the column.
+/// Calls `put(cells, lane, column, k)` for every weight; `cells` is row `k` of the panel that holds the column, with
+/// `per_cell` columns in a cell.
 fn lay_out<T>(
     data: &mut [T],
     width: usize,
-    cells: usize,
-    depth: usize,
     columns: usize,
+    depth: usize,
+    per_cell: usize,
     put: impl Fn(&mut [T], usize, usize, usize),
 ) {
-    for (panel, data) in data.chunks_exact_mut((cells * depth).max(1)).enumerate() {
+    if depth == 0 {
+        return;
+    }
+    for (panel, data) in data.chunks_mut(width / per_cell * depth).enumerate() {
         let first = panel * width;
+        let cells = data.len() / depth;
         for (k, at) in data.chunks_exact_mut(cells).enumerate() {
             for lane in 0..width.min(columns - first) {
                 put(at, lane, first + lane, k);
@@ -99,50 +105,80 @@ fn lay_out<T>(
     }
 }
 
-/// The left-hand side: rows as lists of segments.
+/// The left-hand side: rows as lists of segments. Rows that have nothing special about them may be read in fewer,
+/// longer segments than the others ("whole").
 pub(crate) trait Rows: Sync {
     /// What locates a row.
     type Place: Copy;
 
-    /// Number of segments of every row.
-    fn segments(&self) -> usize;
-
-    /// Elements of a segment.
-    fn segment_len(&self, segment: usize) -> usize;
+    /// What locates a segment in a row.
+    type Segment: Copy;
 
     /// Locates row `row`.
     fn place(&self, row: usize) -> Self::Place;
 
-    /// A segment of a row, [`Rows::segment_len`] elements long.
-    fn segment(&self, place: Self::Place, segment: usize) -> &[f32];
+    /// Locates the row after the one at `place`.
+    fn next(&self, place: Self::Place) -> Self::Place;
+
+    /// The row of the result that belongs to row `row`.
+    fn target(&self, row: usize) -> usize;
+
+    /// Can all these rows be read in long segments?
+    fn whole(&self, places: &[Self::Place]) -> bool;
+
+    /// Number of segments, long or short, of a row.
+    fn segments(&self, whole: bool) -> usize;
+
+    /// A segment and the run of the inner dimension that it holds.
+    fn segment(&self, index: usize, whole: bool) -> (Self::Segment, Range<usize>);
+
+    /// The elements of a segment of a row.
+    fn elements(&self, place: Self::Place, segment: Self::Segment) -> &[f32];
 }
 
-/// Row-major rows without gaps.
+/// Rows of `depth` elements, `stride` apart.
 pub(crate) struct Dense<'a> {
     pub(crate) data: &'a [f32],
     pub(crate) depth: usize,
+    pub(crate) stride: usize,
 }
 
 impl Rows for Dense<'_> {
     type Place = usize;
+    type Segment = ();
 
     #[inline(always)]
-    fn segments(&self) -> usize {
+    fn place(&self, row: usize) -> usize {
+        row * self.stride
+    }
+
+    #[inline(always)]
+    fn next(&self, place: usize) -> usize {
+        place + self.stride
+    }
+
+    #[inline(always)]
+    fn target(&self, row: usize) -> usize {
+        row
+    }
+
+    #[inline(always)]
+    fn whole(&self, _: &[usize]) -> bool {
+        true
+    }
+
+    #[inline(always)]
+    fn segments(&self, _: bool) -> usize {
         1
     }
 
     #[inline(always)]
-    fn segment_len(&self, _: usize) -> usize {
-        self.depth
+    fn segment(&self, _: usize, _: bool) -> ((), Range<usize>) {
+        ((), 0..self.depth)
     }
 
     #[inline(always)]
-    fn place(&self, row: usize) -> usize {
-        row * self.depth
-    }
-
-    #[inline(always)]
-    fn segment(&self, place: usize, _: usize) -> &[f32] {
+    fn elements(&self, place: usize, (): ()) -> &[f32] {
         &self.data[place..place + self.depth]
     }
 }
@@ -220,24 +256,30 @@ pub(crate) fn gemm<R: Rows, F: Finish>(
     let block = cpu.block_rows(count, work_per_row);
     let arch = cpu.arch();
     if block >= count {
-        arch.dispatch(Block { rows, panels, bias, finish, first: 0, out });
+        arch.dispatch(Block { rows, panels, bias, finish, first: 0, count, base: 0, out });
         return;
     }
     cpu.install(|| {
         out.par_chunks_mut(block * columns).enumerate().for_each(|(index, out)| {
-            arch.dispatch(Block { rows, panels, bias, finish, first: index * block, out });
+            let (first, count) = (index * block, out.len() / columns);
+            arch.dispatch(Block { rows, panels, bias, finish, first, count, base: first, out });
         });
     });
 }
 
-/// A run of whole output rows, on one thread.
-struct Block<'a, R, F> {
-    rows: &'a R,
-    panels: &'a Panels,
-    bias: Option<&'a [f32]>,
-    finish: &'a F,
-    first: usize,
-    out: &'a mut [f32],
+/// A run of rows, on one thread.
+pub(crate) struct Block<'a, R, F> {
+    pub(crate) rows: &'a R,
+    pub(crate) panels: &'a Panels,
+    pub(crate) bias: Option<&'a [f32]>,
+    pub(crate) finish: &'a F,
+    /// The first row.
+    pub(crate) first: usize,
+    /// Number of rows.
+    pub(crate) count: usize,
+    /// The row of the result with which `out` begins.
+    pub(crate) base: usize,
+    pub(crate) out: &'a mut [f32],
 }
 
 impl<R: Rows, F: Finish> WithSimd for Block<'_, R, F> {
@@ -253,7 +295,7 @@ impl<R: Rows, F: Finish> WithSimd for Block<'_, R, F> {
 impl<R: Rows, F: Finish> Block<'_, R, F> {
     #[inline(always)]
     fn run<S: Simd, const MR: usize>(mut self, simd: S) {
-        let count = self.out.len() / self.panels.columns;
+        let count = self.count;
         let mut row = 0;
         while count - row >= MR {
             let tiles = ((count - row) / MR).min(TILES);
@@ -278,102 +320,121 @@ impl<R: Rows, F: Finish> Block<'_, R, F> {
     #[inline(always)]
     fn tiles<S: Simd, const MR: usize>(&mut self, simd: S, row: usize, tiles: usize) {
         let Panels { columns, depth, width, .. } = *self.panels;
-        let mut places = [[self.rows.place(self.first + row); MR]; TILES];
-        for (tile, places) in places[..tiles].iter_mut().enumerate() {
-            *places = std::array::from_fn(|m| self.rows.place(self.first + row + tile * MR + m));
+        let mut place = self.rows.place(self.first + row);
+        let mut places = [[place; MR]; TILES];
+        for places in &mut places[..tiles] {
+            for slot in places {
+                *slot = place;
+                place = self.rows.next(place);
+            }
         }
         for panel in 0..columns.div_ceil(width) {
             let column = panel * width;
             let valid = width.min(columns - column);
             for (tile, places) in places[..tiles].iter().enumerate() {
-                let mut acc = [bias_of_panel(simd, self.bias, column, valid); MR];
+                let row = self.first + row + tile * MR;
                 match &self.panels.data {
+                    PanelData::F32(data) if valid <= S::F32_LANES => {
+                        let data = S::as_simd_f32s(&data[column * depth..][..S::F32_LANES * depth]).0;
+                        let mut acc = [bias_of_panel(simd, self.bias, column, valid); MR];
+                        accumulate(simd, self.rows, places, data, |vector| [*vector], &mut acc);
+                        self.put(simd, row, column..column + valid, &acc);
+                    }
                     PanelData::F32(data) => {
                         let data = S::as_simd_f32s(&data[column * depth..][..width * depth]).0;
-                        accumulate(
-                            simd,
-                            self.rows,
-                            places,
-                            data.as_chunks::<VECTORS>().0,
-                            |pair| *pair,
-                            &mut acc,
-                        );
+                        let data = data.as_chunks::<VECTORS>().0;
+                        let mut acc = [bias_of_panel(simd, self.bias, column, valid); MR];
+                        accumulate(simd, self.rows, places, data, |pair| *pair, &mut acc);
+                        self.put(simd, row, column..column + valid, &acc);
                     }
                     PanelData::Bf16(data) => {
                         let half = width / VECTORS;
-                        let data = &data[panel * half * depth..][..half * depth];
+                        let data = S::as_simd_u32s(&data[panel * half * depth..][..half * depth]).0;
                         let widen = |lanes: &S::u32s| {
                             let low = simd.wrapping_dyn_shl_u32s(*lanes, simd.splat_u32s(16));
                             let high = simd.and_u32s(*lanes, simd.splat_u32s(0xffff_0000));
                             [simd.transmute_f32s_u32s(low), simd.transmute_f32s_u32s(high)]
                         };
-                        accumulate(simd, self.rows, places, S::as_simd_u32s(data).0, widen, &mut acc);
+                        let mut acc = [bias_of_panel(simd, self.bias, column, valid); MR];
+                        accumulate(simd, self.rows, places, data, widen, &mut acc);
+                        self.put(simd, row, column..column + valid, &acc);
                     }
-                }
-                for (m, acc) in acc.iter().enumerate() {
-                    let row = row + tile * MR + m;
-                    let out = &mut self.out[row * columns + column..][..valid];
-                    store(simd, *acc, out);
-                    self.finish.finish(self.first + row, column, out);
                 }
             }
         }
     }
-}
 
-#[inline(always)]
-fn bias_of_panel<S: Simd>(simd: S, bias: Option<&[f32]>, column: usize, valid: usize) -> [S::f32s; VECTORS] {
-    let Some(bias) = bias else { return [simd.splat_f32s(0.0); VECTORS] };
-    let bias = &bias[column..column + valid];
-    let lanes = S::F32_LANES;
-    if valid == VECTORS * lanes {
-        let vectors = S::as_simd_f32s(bias).0;
-        [vectors[0], vectors[1]]
-    } else if valid > lanes {
-        [simd.partial_load_f32s(&bias[..lanes]), simd.partial_load_f32s(&bias[lanes..])]
-    } else {
-        [simd.partial_load_f32s(bias), simd.splat_f32s(0.0)]
+    /// Stores and finishes the sums of `MR` rows from `row` on.
+    #[inline(always)]
+    fn put<S: Simd, const MR: usize, const V: usize>(
+        &mut self,
+        simd: S,
+        row: usize,
+        columns: Range<usize>,
+        acc: &[[S::f32s; V]; MR],
+    ) {
+        for (m, acc) in acc.iter().enumerate() {
+            let target = self.rows.target(row + m);
+            let at = (target - self.base) * self.panels.columns;
+            let out = &mut self.out[at + columns.start..at + columns.end];
+            store(simd, *acc, out);
+            self.finish.finish(target, columns.start, out);
+        }
     }
 }
 
+/// The bias of up to `V` vectors of columns.
 #[inline(always)]
-fn store<S: Simd>(simd: S, values: [S::f32s; VECTORS], out: &mut [f32]) {
-    let lanes = S::F32_LANES;
-    if out.len() == VECTORS * lanes {
-        let vectors = S::as_mut_simd_f32s(out).0;
-        vectors[0] = values[0];
-        vectors[1] = values[1];
-    } else if out.len() > lanes {
-        let (first, second) = out.split_at_mut(lanes);
-        simd.partial_store_f32s(first, values[0]);
-        simd.partial_store_f32s(second, values[1]);
+fn bias_of_panel<S: Simd, const V: usize>(
+    simd: S,
+    bias: Option<&[f32]>,
+    column: usize,
+    valid: usize,
+) -> [S::f32s; V] {
+    let Some(bias) = bias else { return [simd.splat_f32s(0.0); V] };
+    let bias = &bias[column..column + valid];
+    std::array::from_fn(|v| {
+        let start = (v * S::F32_LANES).min(valid);
+        let end = (start + S::F32_LANES).min(valid);
+        simd.partial_load_f32s(&bias[start..end])
+    })
+}
+
+#[inline(always)]
+fn store<S: Simd, const V: usize>(simd: S, values: [S::f32s; V], out: &mut [f32]) {
+    if out.len() == V * S::F32_LANES {
+        for (out, value) in S::as_mut_simd_f32s(out).0.iter_mut().zip(values) {
+            *out = value;
+        }
     } else {
-        simd.partial_store_f32s(out, values[0]);
+        for (out, value) in out.chunks_mut(S::F32_LANES).zip(values) {
+            simd.partial_store_f32s(out, value);
+        }
     }
 }
 
 /// Adds all segments of the rows, times the panel, to the accumulators.
 #[inline(always)]
-pub(crate) fn accumulate<S: Simd, R: Rows, P, const MR: usize>(
+pub(crate) fn accumulate<S: Simd, R: Rows, P, const MR: usize, const V: usize>(
     simd: S,
     rows: &R,
     places: &[R::Place; MR],
     panel: &[P],
-    widen: impl Fn(&P) -> [S::f32s; VECTORS],
-    acc: &mut [[S::f32s; VECTORS]; MR],
+    widen: impl Fn(&P) -> [S::f32s; V],
+    acc: &mut [[S::f32s; V]; MR],
 ) {
-    let mut panel = panel;
-    for segment in 0..rows.segments() {
-        let len = rows.segment_len(segment);
-        let (here, rest) = panel.split_at(len);
-        panel = rest;
-        let rows: [&[f32]; MR] = std::array::from_fn(|m| &rows.segment(places[m], segment)[..len]);
+    let whole = rows.whole(places);
+    for index in 0..rows.segments(whole) {
+        let (segment, range) = rows.segment(index, whole);
+        let panel = &panel[range];
+        let len = panel.len();
+        let rows: [&[f32]; MR] = std::array::from_fn(|m| &rows.elements(places[m], segment)[..len]);
         let mut sums = *acc;
         for k in 0..len {
-            let columns = widen(&here[k]);
+            let columns = widen(&panel[k]);
             for m in 0..MR {
                 let element = simd.splat_f32s(rows[m][k]);
-                for v in 0..VECTORS {
+                for v in 0..V {
                     sums[m][v] = simd.mul_add_f32s(element, columns[v], sums[m][v]);
                 }
             }

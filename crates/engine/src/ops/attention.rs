@@ -11,7 +11,7 @@ use crate::{
     Device, Result, Shape, Tensor,
     cpu::{
         Cpu, RowKernel,
-        gemm::{Rows, VECTORS, accumulate, panel_columns},
+        gemm::{Dense, Rows, VECTORS, accumulate, panel_columns},
         math,
     },
     error::ensure_shape,
@@ -238,7 +238,7 @@ fn task<S: Simd>(
         for (k, v) in k.chunks(KEY_BLOCK * stride).zip(v.chunks(KEY_BLOCK * stride)) {
             let count = k.len() / stride;
             let scores = &mut scores[..count * lanes];
-            let rows = HeadRows { data: k, stride, offset: head * dim, dim };
+            let rows = Dense { data: &k[head * dim..], depth: dim, stride };
             score_block::<S>(simd, &rows, columns, scores);
             if run.bias != 0.0 {
                 for score in scores.iter_mut() {
@@ -260,41 +260,9 @@ fn task<S: Simd>(
     }
 }
 
-/// One head's rows among `[keys, heads, dim]`.
-struct HeadRows<'a> {
-    data: &'a [f32],
-    stride: usize,
-    offset: usize,
-    dim: usize,
-}
-
-impl Rows for HeadRows<'_> {
-    type Place = usize;
-
-    #[inline(always)]
-    fn segments(&self) -> usize {
-        1
-    }
-
-    #[inline(always)]
-    fn segment_len(&self, _: usize) -> usize {
-        self.dim
-    }
-
-    #[inline(always)]
-    fn place(&self, row: usize) -> usize {
-        row * self.stride + self.offset
-    }
-
-    #[inline(always)]
-    fn segment(&self, place: usize, _: usize) -> &[f32] {
-        &self.data[place..place + self.dim]
-    }
-}
-
 /// `scores[key, lane] = k[key] · columns[.., lane]`.
 #[inline(always)]
-fn score_block<S: Simd>(simd: S, rows: &HeadRows<'_>, columns: &[f32], scores: &mut [f32]) {
+fn score_block<S: Simd>(simd: S, rows: &Dense<'_>, columns: &[f32], scores: &mut [f32]) {
     let lanes = VECTORS * S::F32_LANES;
     let count = scores.len() / lanes;
     let mut key = 0;
@@ -317,7 +285,7 @@ fn score_block<S: Simd>(simd: S, rows: &HeadRows<'_>, columns: &[f32], scores: &
 #[inline(always)]
 fn score_tile<S: Simd, const MR: usize>(
     simd: S,
-    rows: &HeadRows<'_>,
+    rows: &Dense<'_>,
     key: usize,
     columns: &[f32],
     scores: &mut [f32],

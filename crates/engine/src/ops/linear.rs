@@ -143,7 +143,7 @@ pub fn linear(x: &Tensor, layer: &Linear, activation: Activation) -> Result<Tens
     let (values, mut shape) = (rows_of(OP, x, layer)?, x.shape());
     shape.set_last(layer.out_features());
     let mut out = Tensor::empty(&layer.device, shape);
-    let rows = Dense { data: values, depth: layer.in_features() };
+    let rows = Dense { data: values, depth: layer.in_features(), stride: layer.in_features() };
     let target = out.f32s_mut(OP)?;
     match activation.on_cpu() {
         None => run(layer, &rows, &Store, target)?,
@@ -168,7 +168,7 @@ pub fn linear_add(mut residual: Tensor, x: &Tensor, layer: &Linear, gain: Gain<'
         x.shape(),
         residual.shape()
     );
-    let source = Dense { data: values, depth: layer.in_features() };
+    let source = Dense { data: values, depth: layer.in_features(), stride: layer.in_features() };
     // The sums need a place of their own: the residual is read where they are written.
     let mut sums = Tensor::empty(&layer.device, residual.shape());
     let old = residual.f32s(OP)?;
