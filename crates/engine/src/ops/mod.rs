@@ -2,14 +2,22 @@
 
 mod attention;
 mod elementwise;
+mod embedding;
 mod linear;
 mod norm;
 mod patch;
+mod pixels;
+mod random;
+mod resample;
 mod rope;
 
 pub use attention::{AttentionOptions, Keys, attention};
 pub use elementwise::{activate, add, mix, multiply, scale};
+pub use embedding::{Embedding, embedding};
 pub use linear::{Activation, Gain, Linear, Weights, linear, linear_add};
 pub use norm::{Modulation, channel_norm, layer_norm, modulated_layer_norm, rms_norm};
 pub use patch::{patchify, unpatchify};
+pub use pixels::{affine_clamped, mean_square_difference, to_bytes};
+pub use random::{Generator, randn};
+pub use resample::{resize_bilinear, resize_bytes};
 pub use rope::{RopeTable, TokenGrid, rope};

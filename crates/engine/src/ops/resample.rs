@@ -1,0 +1,192 @@
+//! Resizing pictures.
+
+use crate::{DType, Device, Result, Tensor, cpu::RowKernel, error::ensure_shape, tensor::shape_of};
+
+/// Pictures `[frames, height, width, channels]` resized to `[height, width]`: each pixel is interpolated between the
+/// four that surround it, without antialiasing. Pixel centres lie at half-integers and coordinates beyond the first or
+/// last centre take its value (torch's `interpolate(mode="bilinear", align_corners=False)`).
+///
+/// # Errors
+/// [`crate::Error::Shape`] when `x` is no such pictures or a size is zero, [`crate::Error::DType`] unless they are `f32`.
+pub fn resize_bilinear(x: &Tensor, size: [usize; 2]) -> Result<Tensor> {
+    const OP: &str = "bilinear resize";
+    if x.shape().len() == 4 && x.shape()[1..3] == size {
+        return Ok(x.clone());
+    }
+    resize(OP, x, x.f32s(OP)?, size, |value| value)
+}
+
+/// Pictures of bytes `[frames, height, width, channels]` as numbers, resized like [`resize_bilinear`] in the same pass:
+/// 0 becomes `low` and 255 becomes `high`.
+///
+/// # Errors
+/// [`crate::Error::Shape`] when `x` is no such pictures or a size is zero, [`crate::Error::DType`] unless they are bytes.
+pub fn resize_bytes(x: &Tensor, size: [usize; 2], [low, high]: [f32; 2]) -> Result<Tensor> {
+    const OP: &str = "resize of bytes";
+    // A division, so that white is exactly `high`.
+    resize(OP, x, x.u8s(OP)?, size, move |value| (value / 255.0).mul_add(high - low, low))
+}
+
+fn resize<T: Copy + Into<f32> + Sync>(
+    op: &'static str,
+    x: &Tensor,
+    source: &[T],
+    size: [usize; 2],
+    finish: impl Fn(f32) -> f32 + Sync,
+) -> Result<Tensor> {
+    let shape = x.shape();
+    ensure_shape!(
+        shape.len() == 4 && shape[1..3].iter().chain(&size).all(|&dim| dim > 0),
+        op,
+        "pictures {shape} to {size:?}"
+    );
+    let [height, width] = size;
+    let channels = shape[3];
+    let mut out = Tensor::empty(&x.device(), shape_of(op, &[shape[0], height, width, channels])?);
+    let Device::Cpu(cpu) = x.device();
+    let kernel = Bilinear {
+        source,
+        rows: taps(shape[1], height),
+        columns: taps(shape[2], width),
+        source_height: shape[1],
+        row_len: shape[2] * channels,
+        channels,
+        finish,
+    };
+    cpu.for_rows(out.f32s_mut(op)?, width * channels, 10 * width * channels, &kernel);
+    Ok(out)
+}
+
+/// The two source pixels of a target pixel, and the share of the second.
+#[derive(Clone, Copy)]
+struct Tap {
+    first: usize,
+    second: usize,
+    share: f32,
+}
+
+fn taps(source: usize, target: usize) -> Vec<Tap> {
+    let ratio = source as f32 / target as f32;
+    let tap = |index: usize| {
+        let at = (ratio * (index as f32 + 0.5) - 0.5).max(0.0);
+        let first = (at as usize).min(source - 1);
+        Tap { first, second: (first + 1).min(source - 1), share: at - first as f32 }
+    };
+    (0..target).map(tap).collect()
+}
+
+struct Bilinear<'a, T, F> {
+    source: &'a [T],
+    rows: Vec<Tap>,
+    columns: Vec<Tap>,
+    source_height: usize,
+    row_len: usize,
+    channels: usize,
+    finish: F,
+}
+
+impl<T: Copy + Into<f32> + Sync, F: Fn(f32) -> f32 + Sync> RowKernel<f32> for Bilinear<'_, T, F> {
+    #[inline(always)]
+    fn run(&self, first: usize, rows: &mut [f32]) {
+        let out_len = self.columns.len() * self.channels;
+        for (index, out) in rows.chunks_exact_mut(out_len).enumerate() {
+            let (frame, row) = ((first + index) / self.rows.len(), (first + index) % self.rows.len());
+            let tap = self.rows[row];
+            let source_row = |row: usize| {
+                &self.source[(frame * self.source_height + row) * self.row_len..][..self.row_len]
+            };
+            let (above, below) = (source_row(tap.first), source_row(tap.second));
+            // Known at compile time, the number of channels costs no loop.
+            match self.channels {
+                1 => self.row(above, below, tap.share, out, 1),
+                3 => self.row(above, below, tap.share, out, 3),
+                channels => self.row(above, below, tap.share, out, channels),
+            }
+        }
+    }
+}
+
+impl<T: Copy + Into<f32>, F: Fn(f32) -> f32> Bilinear<'_, T, F> {
+    #[inline(always)]
+    fn row(&self, above: &[T], below: &[T], share: f32, out: &mut [f32], channels: usize) {
+        for (tap, out) in self.columns.iter().zip(out.chunks_exact_mut(channels)) {
+            let (left, right) = (tap.first * channels, tap.second * channels);
+            let (a, b) = (&above[left..][..channels], &above[right..][..channels]);
+            let (c, d) = (&below[left..][..channels], &below[right..][..channels]);
+            for channel in 0..channels {
+                let upper = mix(a[channel].into(), b[channel].into(), tap.share);
+                let lower = mix(c[channel].into(), d[channel].into(), tap.share);
+                out[channel] = (self.finish)(mix(upper, lower, share));
+            }
+        }
+    }
+}
+
+#[inline(always)]
+fn mix(a: f32, b: f32, share: f32) -> f32 {
+    (1.0 - share).mul_add(a, share * b)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Cpu;
+
+    fn device() -> Device {
+        Cpu::new(None).unwrap().into()
+    }
+
+    #[test]
+    fn a_ramp_stays_a_ramp_and_its_ends_are_held() {
+        let x = Tensor::from_f32(&device(), &[1, 1, 4, 1], &[0.0, 1.0, 2.0, 3.0]).unwrap();
+        let wide = resize_bilinear(&x, [1, 8]).unwrap();
+        assert_eq!(wide.to_vec(), [0.0, 0.25, 0.75, 1.25, 1.75, 2.25, 2.75, 3.0]);
+        let narrow = resize_bilinear(&x, [1, 2]).unwrap();
+        assert_eq!(narrow.to_vec(), [0.5, 2.5]);
+    }
+
+    #[test]
+    fn rows_columns_channels_and_frames_keep_their_places() {
+        // Frame, row, column and channel each have their own digit, and bilinear interpolation is linear in each.
+        let value = |n: usize, y: f32, x: f32, c: usize| n as f32 * 1000.0 + y * 100.0 + x * 10.0 + c as f32;
+        for channels in [1, 2, 3, 5] {
+            let mut values = Vec::new();
+            for n in 0..2 {
+                for y in 0..4 {
+                    for x in 0..6 {
+                        values.extend((0..channels).map(|c| value(n, y as f32, x as f32, c)));
+                    }
+                }
+            }
+            let pictures = Tensor::from_f32(&device(), &[2, 4, 6, channels], &values).unwrap();
+            let half = resize_bilinear(&pictures, [2, 3]).unwrap().to_vec();
+            let mut expected = Vec::new();
+            for n in 0..2 {
+                for y in [0.5, 2.5] {
+                    for x in [0.5, 2.5, 4.5] {
+                        expected.extend((0..channels).map(|c| value(n, y, x, c)));
+                    }
+                }
+            }
+            assert_eq!(half, expected);
+        }
+    }
+
+    #[test]
+    fn black_and_white_are_the_ends_of_the_range() {
+        let x = Tensor::from_u8(&device(), &[1, 1, 2, 1], &[0, 255]).unwrap();
+        let same = resize_bytes(&x, [1, 2], [-1.0, 1.0]).unwrap();
+        assert_eq!(same.to_vec(), [-1.0, 1.0]);
+        assert_eq!(resize_bytes(&x, [1, 1], [0.0, 255.0]).unwrap().to_vec(), [127.5]);
+    }
+
+    #[test]
+    fn what_is_no_picture_is_refused() {
+        let x = Tensor::from_f32(&device(), &[2, 2], &[0.0; 4]).unwrap();
+        assert!(resize_bilinear(&x, [2, 2]).is_err());
+        let x = x.reshape(&[1, 2, 2, 1]).unwrap();
+        assert!(resize_bilinear(&x, [0, 2]).is_err());
+        assert!(resize_bytes(&x, [1, 1], [0.0, 255.0]).is_err(), "not bytes");
+        assert_eq!(x.dtype(), DType::F32);
+    }
+}
