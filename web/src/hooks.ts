@@ -39,6 +39,17 @@ export function usePipeline(): Pipeline | null {
   return useCatalog((catalog) => (id === null ? null : (catalog.pipelines[id] ?? null)))
 }
 
+/** Whether the pipeline does anything with prompts; true until it is known. */
+export function usePrompted(): boolean {
+  return usePipeline()?.supports_prompts ?? true
+}
+
+/** Whether the prompts on air are in the picture: a session runs, and its pipeline takes prompts. */
+export function useAir(): boolean {
+  const active = useSession(({ state }) => !['idle', 'failed', 'stopping'].includes(state))
+  return usePrompted() && active
+}
+
 /** The mode in force: the document's, or the only one its pipeline has. */
 export function useMode(): Mode {
   const pipeline = usePipeline()

@@ -190,6 +190,7 @@ export const t = {
     onAir: 'On air',
     edited: 'Edited, not on air',
     ready: 'Will start with this',
+    unused: 'Not used',
     revert: 'Back to what is on air',
     add: 'Add prompt',
     addHint: 'Blend up to four prompts',

@@ -78,6 +78,32 @@ story('4: passthrough shows the cat, in the chosen size', async (s) => {
   assert.ok((await s.page.locator('figcaption').textContent()).includes(`sent as ${size}`), size)
 })
 
+story('4b: a prompt is on air only where the pipeline takes prompts', async (s) => {
+  const air = async () => {
+    const chip = s.tid('air-state')
+    const lit = await s.page.locator('[data-testid^="deck-slot-"][data-state="on-air"]').count()
+    return `${await chip.getAttribute('data-state')}, ${lit} lit`
+  }
+  await s.prompt().press('Control+Enter')
+  await s.start({ pipeline: 'Passthrough' })
+  assert.equal(await air(), 'unused, 0 lit')
+  await s.page.getByText('Passthrough does not use prompts').waitFor()
+  await s.pipeline('Test card')
+  await s.tid('apply-reload').click()
+  await until('the test card is live', async () => (await air()) === 'on-air, 1 lit' && (await s.blocks()).length === 2)
+  const blocks = await s.blocks()
+  assert.deepEqual(
+    blocks.map(({ text, live }) => [text, live]),
+    [
+      ['No prompt', false],
+      [DOG, true],
+    ],
+  )
+  await s.pipeline('Passthrough')
+  await s.stop()
+  assert.equal(await air(), 'unused, 0 lit')
+})
+
 story('5: the camera and back, without a new offer', async (s) => {
   await s.start({ pipeline: 'Passthrough' })
   await s.source('Camera')

@@ -270,6 +270,9 @@ export class Scope {
     }
     this.transport.resume()
     this.transport.thaw()
+    // Another pipeline, which takes prompts where the one before did not, or the other way round.
+    const live = docStore.getState().blocks.find(({ endMs }) => endMs === null)
+    if (live && !samePrompts(live.prompts, prompts)) this.transport.take({ prompts, transition: null, cut: 'soft' })
   }
 
   private receive(message: Params): void {

@@ -3,7 +3,7 @@ import type { MouseEvent } from 'react'
 import { notify, scope, uiStore } from '../../app'
 import { promptLabel, samePrompts, setDraft, storeInDeck, wirePrompts } from '../../doc/prompts'
 import { changeDoc, docStore } from '../../doc/store'
-import { useDoc, useSession } from '../../hooks'
+import { useAir, useDoc } from '../../hooks'
 import { t } from '../../messages'
 import { cx } from '../../ui/cx'
 
@@ -28,7 +28,7 @@ function press(event: MouseEvent, slot: number): void {
 
 function Slot({ slot }: { slot: number }) {
   const prompts = useDoc((doc) => doc.deck[slot] ?? null)
-  const active = useSession(({ state }) => !['idle', 'failed', 'stopping'].includes(state))
+  const active = useAir()
   const onAir = useDoc((doc) => {
     const own = doc.deck[slot]
     return own ? samePrompts(own, doc.onAir) : false

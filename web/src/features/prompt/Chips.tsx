@@ -1,13 +1,13 @@
 import { announce, scope } from '../../app'
 import { EXAMPLE_PROMPTS } from '../../doc/model'
-import { useDoc, usePipeline, useSession } from '../../hooks'
+import { useAir, useDoc, usePipeline } from '../../hooks'
 import { t } from '../../messages'
 import { cx } from '../../ui/cx'
 
 /** Prompts to try: one click is a take. */
 export function Chips() {
   const pipeline = usePipeline()
-  const active = useSession(({ state }) => !['idle', 'failed', 'stopping'].includes(state))
+  const active = useAir()
   const onAir = useDoc((doc) => (doc.onAir.length === 1 ? doc.onAir[0]?.text : undefined))
   const own = pipeline?.example_prompts
   const first = useDoc((doc) => active && doc.blocks.length === 1 && doc.history.length <= 1)

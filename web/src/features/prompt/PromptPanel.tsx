@@ -11,7 +11,7 @@ import {
   wirePrompts,
 } from '../../doc/prompts'
 import { changeDoc, docStore } from '../../doc/store'
-import { useDoc, usePipeline, useSession, useUi } from '../../hooks'
+import { useAir, useDoc, usePipeline, usePrompted, useUi } from '../../hooks'
 import { t } from '../../messages'
 import { Button, Hint, IconButton } from '../../ui/Button'
 import { Switch } from '../../ui/controls'
@@ -40,9 +40,16 @@ export function storeDraft(): void {
 }
 
 function AirChip() {
-  const active = useSession(({ state }) => !['idle', 'failed', 'stopping'].includes(state))
+  const active = useAir()
+  const prompted = usePrompted()
   const same = useDoc((doc) => samePrompts(wirePrompts(doc.draft), doc.onAir))
-  if (!active) return <span className="text-11 text-fg3">{t.prompt.ready}</span>
+  if (!active) {
+    return (
+      <span data-testid="air-state" data-state={prompted ? 'ready' : 'unused'} className="text-11 text-fg3">
+        {prompted ? t.prompt.ready : t.prompt.unused}
+      </span>
+    )
+  }
   return (
     <span
       data-testid="air-state"
@@ -112,7 +119,7 @@ export function PromptPanel({ compact = false }: { compact?: boolean }) {
           <div className="flex gap-1.5">
             <Hint text={t.prompt.takeHint} shortcut="Enter">
               <Button
-                variant="primary"
+                variant={unused ? 'outline' : 'primary'}
                 data-testid="take-button"
                 className="h-9 flex-1 text-13 max-md:h-11 max-md:px-6"
                 onClick={() => takeDraft(false)}
@@ -140,7 +147,7 @@ export function PromptPanel({ compact = false }: { compact?: boolean }) {
           <TransitionControl />
         </div>
       </div>
-      {unused && <p className="text-12 text-warn">{t.prompt.noPrompts(pipeline.name)}</p>}
+      {unused && <p className="text-12 text-fg2">{t.prompt.noPrompts(pipeline.name)}</p>}
       {editingSlot !== null && <p className="text-12 text-accent">{t.deck.editing(editingSlot + 1)}</p>}
       <div className="flex min-w-0 items-center gap-3">
         <Chips />
