@@ -4,4 +4,5 @@
 //! device. Activations are channels-last: latents are `[frames, height, width, channels]`, tokens `[tokens, features]`.
 
 pub mod checkpoint;
+pub mod wan;
 pub mod weights;

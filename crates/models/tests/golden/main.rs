@@ -5,6 +5,7 @@
 //! names a further folder, of which every case runs (`cargo xtask golden <dir>`).
 
 mod case;
+mod dit;
 
 use std::{env, fs, path::PathBuf};
 
@@ -14,7 +15,7 @@ use case::{Case, Check};
 type Replay = fn(&Case, &mut Check) -> anyhow::Result<()>;
 
 /// The replay of each `kind`.
-const KINDS: &[(&str, Replay)] = &[];
+const KINDS: &[(&str, Replay)] = &[("dit_forward", dit::forward), ("vace_forward", dit::vace_forward)];
 
 fn folders() -> Vec<PathBuf> {
     let own = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/golden/data");

@@ -1,0 +1,442 @@
+//! Keys and values of past frames, per session.
+
+use scope_engine::{
+    Device, Tensor,
+    ops::{self, Keys, RopeTable, TokenGrid},
+};
+
+use super::{Plan, WanConfig, WanError, Window, window::runs};
+
+/// What becomes of the sink frames when frames are evicted.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum SinkUpdate {
+    /// They stay as they were written.
+    Fixed,
+    /// They move towards the evicted frames: `decay · sink + (1 - decay) · evicted` (Reward Forcing's EMA sink).
+    Average {
+        /// The share that stays.
+        decay: f32,
+    },
+}
+
+/// How a family uses its cache.
+#[derive(Clone, Debug, PartialEq)]
+pub struct CachePolicy {
+    /// Latent frames held, sink included.
+    pub window_frames: usize,
+    /// First frames of the stream that are never evicted.
+    pub sink_frames: usize,
+    /// What happens to them.
+    pub sink_update: SinkUpdate,
+    /// Keys are kept without rotary embedding and rotated at every use by their place in the window, so that positions
+    /// never grow. Otherwise they are kept rotated by their place in the stream.
+    pub relative_positions: bool,
+    /// A call that repeats past frames leaves the sink as it is.
+    pub protect_sink: bool,
+    /// A bank of single frames from the more distant past.
+    pub bank: Option<MemoryBank>,
+}
+
+/// MemFlow's memory bank: every few chunks, the first frame of a chunk is kept beyond the window.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MemoryBank {
+    /// Frames that the bank holds. When it is full, the frames least like the text go.
+    pub frames: usize,
+    /// Chunks from one recorded frame to the next.
+    pub record_interval: usize,
+    /// Latent frames of a chunk.
+    pub chunk_frames: usize,
+}
+
+/// The cache of one session: window, sink, bank and the text's keys, for every layer.
+#[derive(Clone, Debug)]
+pub struct KvCache {
+    policy: CachePolicy,
+    frame_tokens: usize,
+    pub(super) window: Window,
+    pub(super) layers: Vec<LayerCache>,
+    pub(super) text: Vec<Option<TextKeys>>,
+    pub(super) vace_text: Vec<Option<TextKeys>>,
+    bank_state: BankState,
+}
+
+/// Frames recorded in the bank, and frames in it if it never forgot any.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct BankState {
+    recorded: usize,
+    filled: usize,
+}
+
+/// One layer's keys and values.
+#[derive(Clone, Debug)]
+pub(super) struct LayerCache {
+    /// `[window_frames · frame_tokens, heads, head_dim]`, by slot.
+    k: Tensor,
+    v: Tensor,
+    bank: Option<LayerBank>,
+}
+
+#[derive(Clone, Debug)]
+struct LayerBank {
+    /// `[frames · frame_tokens, heads, head_dim]`.
+    k: Tensor,
+    v: Tensor,
+    /// The frame recorded last: `[frame_tokens, heads, head_dim]`.
+    k_new: Tensor,
+    v_new: Tensor,
+}
+
+/// Keys and values of the text for one layer; the last row stands for all padding positions.
+#[derive(Clone, Debug)]
+pub(super) struct TextKeys {
+    pub(super) k: Tensor,
+    pub(super) v: Tensor,
+    /// Text positions that the last row stands for; 0 if it is a position like the others.
+    pub(super) padding: usize,
+}
+
+impl TextKeys {
+    /// The keys as runs: identical padding positions are one key that weighs as much as all of them.
+    pub(super) fn runs(&self) -> scope_engine::Result<Vec<(Tensor, Tensor, f32)>> {
+        if self.padding == 0 {
+            return Ok(vec![(self.k.clone(), self.v.clone(), 0.0)]);
+        }
+        let text = self.k.dim(0) - 1;
+        let mut runs = Vec::with_capacity(2);
+        if text > 0 {
+            runs.push((self.k.narrow(0, text)?, self.v.narrow(0, text)?, 0.0));
+        }
+        runs.push((self.k.narrow(text, 1)?, self.v.narrow(text, 1)?, (self.padding as f32).ln()));
+        Ok(runs)
+    }
+
+    /// The mean key over all text positions: `[heads · head_dim]`.
+    fn mean_key(&self) -> Vec<f32> {
+        let features = self.k.dim(1) * self.k.dim(2);
+        let values = self.k.to_vec();
+        let rows = self.k.dim(0);
+        let mut mean = vec![0.0; features];
+        let mut total = 0.0;
+        for (index, row) in values.chunks_exact(features.max(1)).enumerate() {
+            let weight = if index + 1 == rows && self.padding > 0 { self.padding as f32 } else { 1.0 };
+            total += weight;
+            for (mean, value) in mean.iter_mut().zip(row) {
+                *mean += weight * value;
+            }
+        }
+        mean.iter_mut().for_each(|value| *value /= total);
+        mean
+    }
+}
+
+/// What a call does to the window and the bank; the same for every layer.
+#[derive(Clone, Debug)]
+pub(super) struct CachePlan {
+    pub(super) window: Plan,
+    /// Frames of the bank that are attended to.
+    bank_frames: usize,
+    /// The call's first frame is recorded.
+    record: bool,
+    bank_after: BankState,
+}
+
+impl KvCache {
+    /// An empty cache for frames of `frame_tokens` tokens; `vace_blocks` is the number of VACE blocks, if any.
+    ///
+    /// # Errors
+    /// [`WanError::Engine`] when the sizes overflow.
+    pub fn new(
+        device: &Device,
+        config: &WanConfig,
+        policy: &CachePolicy,
+        frame_tokens: usize,
+        vace_blocks: usize,
+    ) -> Result<Self, WanError> {
+        let (heads, dim) = (config.num_heads, config.head_dim());
+        let zeros = |frames: usize| Tensor::zeros(device, &[frames * frame_tokens, heads, dim]);
+        let layers = (0..config.num_layers).map(|_| {
+            let bank = policy.bank.map(|bank| {
+                Ok::<_, WanError>(LayerBank {
+                    k: zeros(bank.frames)?,
+                    v: zeros(bank.frames)?,
+                    k_new: zeros(1)?,
+                    v_new: zeros(1)?,
+                })
+            });
+            Ok(LayerCache {
+                k: zeros(policy.window_frames)?,
+                v: zeros(policy.window_frames)?,
+                bank: bank.transpose()?,
+            })
+        });
+        Ok(Self {
+            layers: layers.collect::<Result<_, WanError>>()?,
+            policy: policy.clone(),
+            frame_tokens,
+            window: Window::new(policy.window_frames, policy.sink_frames),
+            text: vec![None; config.num_layers],
+            vace_text: vec![None; vace_blocks],
+            bank_state: BankState::default(),
+        })
+    }
+
+    /// Tokens of a frame.
+    #[must_use]
+    pub fn frame_tokens(&self) -> usize {
+        self.frame_tokens
+    }
+
+    /// How the cache is used.
+    #[must_use]
+    pub fn policy(&self) -> &CachePolicy {
+        &self.policy
+    }
+
+    /// The window's state.
+    #[must_use]
+    pub fn window(&self) -> &Window {
+        &self.window
+    }
+
+    /// Frames recorded in the bank so far, and the number it would hold if it never forgot one.
+    #[must_use]
+    pub fn bank_counts(&self) -> (usize, usize) {
+        (self.bank_state.recorded, self.bank_state.filled)
+    }
+
+    /// Forgets all frames and the text.
+    pub fn clear(&mut self) {
+        self.window.clear();
+        self.bank_state = BankState::default();
+        self.forget_text();
+    }
+
+    /// Forgets all frames; the next call may start at frame `start` of the stream.
+    pub fn start_at(&mut self, start: usize) {
+        self.clear();
+        self.window.start_at(start);
+    }
+
+    /// Forgets the text's keys: the next call makes them from its text.
+    pub fn forget_text(&mut self) {
+        self.text.fill(None);
+        self.vace_text.fill(None);
+    }
+
+    /// The window starts again at its first position; memory and text stay.
+    pub fn rewind(&mut self) {
+        self.window.rewind();
+    }
+
+    /// A layer's keys and values in logical order, `[filled frames · frame_tokens, heads, head_dim]` each, or `None` while
+    /// it holds none or there is no such layer.
+    ///
+    /// # Errors
+    /// [`WanError::Engine`] if the memory can't be read.
+    pub fn layer(&self, layer: usize) -> Result<Option<(Tensor, Tensor)>, WanError> {
+        match self.layers.get(layer) {
+            Some(cache) if self.window.filled() > 0 => {
+                let slots = self.window.slots();
+                Ok(Some((self.gather(&cache.k, slots)?, self.gather(&cache.v, slots)?)))
+            }
+            _ => Ok(None),
+        }
+    }
+
+    /// A layer's bank, keys and values, `[bank frames · frame_tokens, heads, head_dim]` each.
+    #[must_use]
+    pub fn bank(&self, layer: usize) -> Option<(Tensor, Tensor)> {
+        let bank = self.layers.get(layer)?.bank.as_ref()?;
+        Some((bank.k.clone(), bank.v.clone()))
+    }
+
+    fn gather(&self, memory: &Tensor, slots: &[usize]) -> scope_engine::Result<Tensor> {
+        let frames: Vec<Tensor> = slots
+            .iter()
+            .map(|&slot| memory.narrow(slot * self.frame_tokens, self.frame_tokens))
+            .collect::<Result<_, _>>()?;
+        Tensor::concat(&frames.iter().collect::<Vec<_>>())
+    }
+
+    /// Plans a call with `frames` frames from `start` on. `clean` is the pass over finished frames at timestep 0,
+    /// `recache` one that repeats past frames with a new text.
+    pub(super) fn plan(
+        &self,
+        start: usize,
+        frames: usize,
+        clean: bool,
+        recache: bool,
+    ) -> Result<CachePlan, WanError> {
+        let window = self.window.plan(start, frames, self.policy.protect_sink)?;
+        let mut plan = CachePlan { window, bank_frames: 0, record: false, bank_after: self.bank_state };
+        if let Some(bank) = self.policy.bank {
+            let state = self.bank_state;
+            let chunk = bank.chunk_frames.max(1);
+            let interval = bank.record_interval.max(1);
+            // Chunks recorded up to the end of this call: the first of every interval.
+            let recorded = ((start + frames) / chunk).saturating_sub(1) / interval + 1;
+            let filled = state.filled + recorded.saturating_sub(state.recorded);
+            if state.recorded > 0 {
+                // A chunk that will be recorded itself does not attend to its own place in the bank.
+                let opens_interval = !recache && (start / chunk).is_multiple_of(interval);
+                let usable = if opens_interval { filled.saturating_sub(frames / chunk) } else { filled };
+                plan.bank_frames = usable.min(bank.frames);
+            }
+            if clean && start.is_multiple_of(chunk * interval) {
+                plan.record = true;
+                plan.bank_after = BankState { recorded, filled };
+            }
+        }
+        Ok(plan)
+    }
+
+    /// Makes the plan's result the state.
+    pub(super) fn commit(&mut self, plan: &CachePlan) {
+        self.window.commit(&plan.window);
+        self.bank_state = plan.bank_after;
+    }
+
+    /// Takes the frame recorded last into the bank; of a full bank, the frame least like the text goes.
+    pub(super) fn settle_bank(&mut self) -> Result<(), WanError> {
+        let (Some(config), true) = (self.policy.bank, self.bank_state.filled > 0) else { return Ok(()) };
+        for (layer, cache) in self.layers.iter_mut().enumerate() {
+            let Some(bank) = &mut cache.bank else { continue };
+            if self.bank_state.filled <= config.frames {
+                let at = (self.bank_state.filled - 1) * self.frame_tokens;
+                bank.k.write(at, &bank.k_new)?;
+                bank.v.write(at, &bank.v_new)?;
+                continue;
+            }
+            let kept = bank.most_like(self.text.get(layer).and_then(Option::as_ref), self.frame_tokens);
+            let kept = &kept[..config.frames.saturating_sub(1).min(kept.len())];
+            let frame =
+                |memory: &Tensor, frame: usize| memory.narrow(frame * self.frame_tokens, self.frame_tokens);
+            let join = |memory: &Tensor, new: &Tensor| {
+                let mut frames =
+                    kept.iter().map(|&index| frame(memory, index)).collect::<Result<Vec<_>, _>>()?;
+                frames.push(new.clone());
+                Tensor::concat(&frames.iter().collect::<Vec<_>>())
+            };
+            (bank.k, bank.v) = (join(&bank.k, &bank.k_new)?, join(&bank.v, &bank.v_new)?);
+        }
+        Ok(())
+    }
+}
+
+impl LayerBank {
+    /// The frames of the bank, those first whose keys look most like the text's: by the mean of `text key · key` over
+    /// text positions, heads and tokens (MemFlow's relevance score).
+    fn most_like(&self, text: Option<&TextKeys>, frame_tokens: usize) -> Vec<usize> {
+        let features = self.k.dim(1) * self.k.dim(2);
+        let text = text.map_or_else(|| vec![0.0; features], TextKeys::mean_key);
+        let mut scores: Vec<(usize, f32)> = self
+            .k
+            .to_vec()
+            .chunks_exact((frame_tokens * features).max(1))
+            .map(|frame| {
+                let dots = frame
+                    .chunks_exact(features.max(1))
+                    .map(|key| key.iter().zip(&text).map(|(k, t)| k * t).sum::<f32>());
+                dots.sum()
+            })
+            .enumerate()
+            .collect();
+        scores.sort_by(|a, b| b.1.total_cmp(&a.1));
+        scores.into_iter().map(|(frame, _)| frame).collect()
+    }
+}
+
+/// A factor on the weight of keys between the first cached frame and the newest frames (Krea's cache bias).
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct KeyBias {
+    /// `ln` of the factor.
+    pub(super) log: f32,
+    /// Newest frames that it leaves alone.
+    pub(super) newest: usize,
+}
+
+impl LayerCache {
+    /// Stores the call's keys and values, then gives what its queries attend to. `k` comes without rotary embedding
+    /// where positions are relative.
+    pub(super) fn store(
+        &mut self,
+        plan: &CachePlan,
+        policy: &CachePolicy,
+        frame_tokens: usize,
+        k: &Tensor,
+        v: &Tensor,
+    ) -> Result<(), WanError> {
+        if let SinkUpdate::Average { decay } = policy.sink_update {
+            for (&sink, &evicted) in plan.window.sink.iter().zip(&plan.window.evicted) {
+                for memory in [&mut self.k, &mut self.v] {
+                    let at = |slot: usize| memory.narrow(slot * frame_tokens, frame_tokens);
+                    let mixed = ops::mix(at(sink)?, decay, &at(evicted)?, 1.0 - decay)?;
+                    memory.write(sink * frame_tokens, &mixed)?;
+                }
+            }
+        }
+        for (frame, slot) in plan.window.writes.iter().enumerate() {
+            if let Some(slot) = slot {
+                self.k.write(slot * frame_tokens, &k.narrow(frame * frame_tokens, frame_tokens)?)?;
+                self.v.write(slot * frame_tokens, &v.narrow(frame * frame_tokens, frame_tokens)?)?;
+            }
+        }
+        if let (true, Some(bank)) = (plan.record, &mut self.bank) {
+            bank.k_new.write(0, &k.narrow(0, frame_tokens)?)?;
+            bank.v_new.write(0, &v.narrow(0, frame_tokens)?)?;
+        }
+        Ok(())
+    }
+
+    /// Keys and values in runs, each with the constant added to its scores.
+    pub(super) fn attended(
+        &self,
+        plan: &CachePlan,
+        policy: &CachePolicy,
+        grid: TokenGrid,
+        rope: &RopeTable,
+        bias: Option<KeyBias>,
+    ) -> Result<Vec<(Tensor, Tensor, f32)>, WanError> {
+        let tokens = grid.height * grid.width;
+        let slots = &plan.window.attended;
+        let mut parts = Vec::new();
+        if policy.relative_positions {
+            let frames = |memory: &Tensor| {
+                let frames: Vec<Tensor> = slots
+                    .iter()
+                    .map(|&slot| memory.narrow(slot * tokens, tokens))
+                    .collect::<Result<_, _>>()?;
+                Tensor::concat(&frames.iter().collect::<Vec<_>>())
+            };
+            let place = TokenGrid { start: 0, frames: slots.len(), ..grid };
+            parts.push((ops::rope(frames(&self.k)?, rope, place)?, frames(&self.v)?, 0.0));
+        } else {
+            let mut push = |slots: &[usize], bias: f32| {
+                for (first, count) in runs(slots) {
+                    let (at, len) = (first * tokens, count * tokens);
+                    parts.push((self.k.narrow(at, len)?, self.v.narrow(at, len)?, bias));
+                }
+                Ok::<_, WanError>(())
+            };
+            match bias {
+                Some(bias) => {
+                    let newest = slots.len().saturating_sub(bias.newest).max(1);
+                    push(&slots[..1], 0.0)?;
+                    push(&slots[1..newest], bias.log)?;
+                    push(&slots[newest..], 0.0)?;
+                }
+                None => push(slots, 0.0)?,
+            }
+        }
+        if let (Some(bank), true) = (&self.bank, plan.bank_frames > 0) {
+            let len = plan.bank_frames * tokens;
+            parts.push((bank.k.narrow(0, len)?, bank.v.narrow(0, len)?, 0.0));
+        }
+        Ok(parts)
+    }
+}
+
+/// The runs as the attention operator takes them.
+pub(super) fn keys(parts: &[(Tensor, Tensor, f32)]) -> Vec<Keys<'_>> {
+    parts.iter().map(|(k, v, bias)| Keys { k, v, bias: *bias }).collect()
+}

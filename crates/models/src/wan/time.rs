@@ -1,0 +1,19 @@
+//! The sinusoid of a timestep.
+
+/// Cosines, then sines, of `timestep · 10000^(-j / half)` for `j < half = features / 2` (Vaswani et al. 2017), with angles
+/// in `f64`. `single` computes them in `f32`, as the reference does where its VACE wrapper is loaded.
+pub(crate) fn sinusoid(timestep: f64, features: usize, single: bool) -> Vec<f32> {
+    let half = features / 2;
+    let angles: Vec<f64> = (0..half)
+        .map(|j| {
+            if single {
+                let frequency = (-(10_000f32.ln()) * j as f32 / half as f32).exp();
+                f64::from(timestep as f32 * frequency)
+            } else {
+                timestep * 10_000f64.powf(-(j as f64) / half as f64)
+            }
+        })
+        .collect();
+    let cosines = angles.iter().map(|angle| angle.cos() as f32);
+    cosines.chain(angles.iter().map(|angle| angle.sin() as f32)).collect()
+}

@@ -1,0 +1,356 @@
+//! The transformer: latents, timestep and text in, flow out.
+
+use scope_engine::{
+    Device, Tensor,
+    ops::{self, Activation, Linear, Modulation, RopeTable, TokenGrid},
+};
+
+use super::{
+    Adapters, KvCache, Projection, VaceContext, WanConfig, WanError,
+    block::{Block, SelfAttention, Shared},
+    cache::KeyBias,
+    config::{PATCH, ROPE_POSITIONS},
+    time::sinusoid,
+    vace::VaceBlocks,
+};
+use crate::weights::{Loader, WeightError};
+
+/// A causal or plain Wan transformer: weights only, shared by all sessions.
+#[derive(Clone, Debug)]
+pub struct WanTransformer {
+    config: WanConfig,
+    patch: Linear,
+    text: [Projection; 2],
+    time: [Projection; 2],
+    time_projection: Projection,
+    pub(super) blocks: Vec<Block>,
+    head: Projection,
+    /// `[2, dim]`: shift, scale.
+    head_modulation: Tensor,
+    vace: Option<VaceBlocks>,
+    rope: RopeTable,
+    device: Device,
+}
+
+/// A text as the transformer attends to it.
+#[derive(Clone, Debug)]
+pub struct TextContext {
+    /// `[rows, dim]`: the text's positions and, if there is padding, one row for all of it.
+    pub(super) tokens: Tensor,
+    /// Positions that the last row stands for.
+    pub(super) padding: usize,
+}
+
+/// The inputs of a forward pass.
+#[derive(Clone, Copy, Debug)]
+pub struct Call<'a> {
+    /// Noisy latents: `[frames, height, width, channels]`.
+    pub latents: &'a Tensor,
+    /// A timestep for all frames, or one for each.
+    pub timesteps: &'a [f64],
+    /// Place of the first frame in the stream.
+    pub start_frame: usize,
+    /// The text. Its keys are kept in the cache: after a change, [`KvCache::forget_text`].
+    pub text: &'a TextContext,
+    /// Strengths of the runtime adapters.
+    pub adapters: &'a Adapters,
+    /// Control signals, with their strength.
+    pub vace: Option<(&'a VaceContext, f32)>,
+    /// A factor on the weight of cached keys other than the first frame's; `None` or 1 leaves them alone.
+    pub cache_weight: Option<f32>,
+    /// The pass at timestep 0 over finished frames, which leaves the keys that later chunks see.
+    pub clean: bool,
+    /// A pass that repeats past frames with a new text.
+    pub recache: bool,
+    /// Reproduce what the published reference does where it is wrong: see [`Quirks`].
+    pub quirks: Quirks,
+}
+
+/// Defects of the published reference that change results; all off by default.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Quirks {
+    /// Attention without a cache, or with a cache weight, counts zero keys up to a multiple of 128.
+    pub padded_keys: bool,
+    /// The timestep's angles in single precision (the reference with VACE loaded).
+    pub single_precision_time: bool,
+    /// The cache weight spares this many newest frames, whatever the call's number of frames.
+    pub spared_frames: Option<usize>,
+}
+
+impl WanTransformer {
+    /// Builds the network from the tensors below the loader's prefix, and its VACE blocks if `vace` is given.
+    ///
+    /// # Errors
+    /// [`WeightError`] for the first tensor that is missing or of another shape.
+    pub fn load(
+        loader: &Loader<'_>,
+        config: &WanConfig,
+        vace: Option<VaceBlocks>,
+    ) -> Result<Self, WeightError> {
+        let WanConfig { dim, freq_dim, text_dim, in_dim, out_dim, .. } = *config;
+        let head = loader.at("head");
+        Ok(Self {
+            patch: load_patch(&loader.at("patch_embedding"), dim, in_dim)?,
+            text: [
+                Projection::load(&loader.at("text_embedding").at(0), dim, text_dim)?,
+                Projection::load(&loader.at("text_embedding").at(2), dim, dim)?,
+            ],
+            time: [
+                Projection::load(&loader.at("time_embedding").at(0), dim, freq_dim)?,
+                Projection::load(&loader.at("time_embedding").at(2), dim, dim)?,
+            ],
+            time_projection: Projection::load(&loader.at("time_projection").at(1), 6 * dim, dim)?,
+            blocks: (0..config.num_layers)
+                .map(|layer| Block::load(&loader.at("blocks").at(layer), config))
+                .collect::<Result<_, _>>()?,
+            head: Projection::load(&head.at("head"), PATCH * PATCH * out_dim, dim)?,
+            head_modulation: head.tensor("modulation", &[1, 2, dim])?.reshape(&[2, dim])?,
+            vace,
+            rope: RopeTable::new(config.head_dim(), ROPE_POSITIONS, 10_000.0)?,
+            device: loader.device().clone(),
+            config: config.clone(),
+        })
+    }
+
+    /// The network's sizes.
+    #[must_use]
+    pub fn config(&self) -> &WanConfig {
+        &self.config
+    }
+
+    /// Where it runs.
+    #[must_use]
+    pub fn device(&self) -> &Device {
+        &self.device
+    }
+
+    /// The VACE blocks, if loaded.
+    #[must_use]
+    pub fn vace(&self) -> Option<&VaceBlocks> {
+        self.vace.as_ref()
+    }
+
+    /// The linear layer of this name (`blocks.0.self_attn.q`, `head.head`, …), as LoRA files name them.
+    pub fn projection_mut(&mut self, name: &str) -> Option<&mut Projection> {
+        let (group, rest) = name.split_once('.')?;
+        match (group, rest) {
+            ("text_embedding", "0") => Some(&mut self.text[0]),
+            ("text_embedding", "2") => Some(&mut self.text[1]),
+            ("time_embedding", "0") => Some(&mut self.time[0]),
+            ("time_embedding", "2") => Some(&mut self.time[1]),
+            ("time_projection", "1") => Some(&mut self.time_projection),
+            ("head", "head") => Some(&mut self.head),
+            ("blocks", rest) => {
+                let (layer, rest) = rest.split_once('.')?;
+                self.blocks.get_mut(layer.parse::<usize>().ok()?)?.projection_mut(rest)
+            }
+            ("vace_blocks", rest) => self.vace.as_mut()?.projection_mut(rest),
+            _ => None,
+        }
+    }
+
+    /// The names of all linear layers, in no particular order: what a LoRA file may change.
+    #[must_use]
+    pub fn projection_names(&self) -> Vec<String> {
+        let mut names: Vec<String> = [
+            "text_embedding.0",
+            "text_embedding.2",
+            "time_embedding.0",
+            "time_embedding.2",
+            "time_projection.1",
+            "head.head",
+        ]
+        .map(str::to_owned)
+        .into();
+        for layer in 0..self.blocks.len() {
+            names.extend(Block::PROJECTIONS.iter().map(|name| format!("blocks.{layer}.{name}")));
+        }
+        if let Some(vace) = &self.vace {
+            names.extend(vace.projection_names());
+        }
+        names
+    }
+
+    /// A text as the transformer attends to it. `embeddings` is `[positions, text_dim]`; positions after the last
+    /// that is not zero, up to `text_len`, are padding, which is attended to as well.
+    ///
+    /// # Errors
+    /// [`WanError::Input`] when there are more positions than `text_len` or they have another size.
+    pub fn text_context(&self, embeddings: &Tensor, adapters: &Adapters) -> Result<TextContext, WanError> {
+        let WanConfig { text_dim, text_len, .. } = self.config;
+        let shape = embeddings.shape();
+        if shape.len() != 2 || shape[1] != text_dim || shape[0] > text_len {
+            return Err(WanError::Input {
+                what: "the text embedding",
+                found: shape.to_string(),
+                expected: format!("[up to {text_len}, {text_dim}]"),
+            });
+        }
+        let values = embeddings.to_vec();
+        let used = values.iter().rposition(|&value| value != 0.0).map_or(0, |last| last / text_dim + 1);
+        let padding = text_len - used;
+        // The layers turn a zero row into the same row wherever it stands, so one is enough.
+        let mut rows = values[..used * text_dim].to_vec();
+        rows.resize((used + usize::from(padding > 0)) * text_dim, 0.0);
+        let rows = Tensor::from_f32(&self.device, &[rows.len() / text_dim, text_dim], &rows)?;
+        let inner = self.text[0].forward(&rows, Activation::Gelu, adapters)?;
+        Ok(TextContext { tokens: self.text[1].forward(&inner, Activation::None, adapters)?, padding })
+    }
+
+    /// The predicted flow, `[frames, height, width, out_dim]`, and the call's keys in the cache.
+    ///
+    /// # Errors
+    /// [`WanError`] when an input does not fit the model, the cache or the window.
+    pub fn forward(&self, call: &Call<'_>, cache: &mut KvCache) -> Result<Tensor, WanError> {
+        let shape = self.check(call, cache)?;
+        let [frames, height, width, _] = shape;
+        let grid =
+            TokenGrid { start: call.start_frame, frames, height: height / PATCH, width: width / PATCH };
+        let (embedding, modulation) = self.embed_time(call)?;
+        let tokens = ops::linear(&ops::patchify(call.latents, PATCH)?, &self.patch, Activation::None)?;
+        let shared = Shared {
+            modulation: &modulation,
+            text: call.text,
+            rope: &self.rope,
+            grid,
+            adapters: call.adapters,
+        };
+
+        let hints = match (&self.vace, call.vace) {
+            (Some(blocks), Some((context, _))) => {
+                blocks.hints(&tokens, context, &shared, &mut cache.vace_text, call.quirks.padded_keys)?
+            }
+            _ => Vec::new(),
+        };
+        let plan = cache.plan(call.start_frame, frames, call.clean, call.recache)?;
+        let weighted = call.cache_weight.filter(|&weight| weight != 1.0);
+        let bias = weighted.map(|weight| KeyBias {
+            log: weight.max(f32::MIN_POSITIVE).ln(),
+            newest: call.quirks.spared_frames.unwrap_or(frames),
+        });
+        let policy = cache.policy().clone();
+        let mut x = tokens;
+        for (layer, block) in self.blocks.iter().enumerate() {
+            let zero_keys = match call.quirks.padded_keys && weighted.is_some() {
+                true => padding_to_128(plan.window.attended.len() * cache.frame_tokens()),
+                false => 0,
+            };
+            let attention = SelfAttention::Cached {
+                cache: &mut cache.layers[layer],
+                plan: &plan,
+                policy: &policy,
+                bias,
+                zero_keys,
+            };
+            x = block.forward(x, &shared, attention, &mut cache.text[layer])?;
+            if let (Some(vace), Some((_, scale))) = (&self.vace, call.vace)
+                && let Some(hint) =
+                    vace.layers().iter().position(|&at| at == layer).and_then(|index| hints.get(index))
+            {
+                x = ops::mix(x, 1.0, hint, scale)?;
+            }
+        }
+        cache.commit(&plan);
+
+        let dim = self.config.dim;
+        // The head's table: its own shift and scale, each plus the time embedding of the frame.
+        let head = ops::add(repeat_parts(&embedding, 2, dim)?, &self.head_modulation)?;
+        let part = |part| Modulation { table: &head, part };
+        let y = ops::modulated_layer_norm(&x, self.config.eps, part(1), part(0))?;
+        let y = self.head.forward(&y, Activation::None, call.adapters)?;
+        Ok(ops::unpatchify(&y, PATCH, [frames, height, width, self.config.out_dim])?)
+    }
+
+    /// Takes the frame recorded last into the memory bank: before the first denoising step of a chunk and before a
+    /// recache pass. Without a bank, nothing happens.
+    ///
+    /// # Errors
+    /// [`WanError::Engine`] if the bank's memory can't be written.
+    pub fn settle_bank(&self, cache: &mut KvCache) -> Result<(), WanError> {
+        cache.settle_bank()
+    }
+
+    /// The time embedding, `[frames or 1, dim]`, and the modulation made of it, `[frames or 1, 6, dim]`.
+    fn embed_time(&self, call: &Call<'_>) -> Result<(Tensor, Tensor), WanError> {
+        let WanConfig { dim, freq_dim, .. } = self.config;
+        let same = call.timesteps.windows(2).all(|pair| pair[0] == pair[1]);
+        let timesteps = if same { &call.timesteps[..1] } else { call.timesteps };
+        let rows: Vec<f32> = timesteps
+            .iter()
+            .flat_map(|&timestep| sinusoid(timestep, freq_dim, call.quirks.single_precision_time))
+            .collect();
+        let rows = Tensor::from_f32(&self.device, &[timesteps.len(), freq_dim], &rows)?;
+        let inner = self.time[0].forward(&rows, Activation::Silu, call.adapters)?;
+        let embedding = self.time[1].forward(&inner, Activation::None, call.adapters)?;
+        let active = ops::activate(embedding.clone(), Activation::Silu)?;
+        let modulation = self.time_projection.forward(&active, Activation::None, call.adapters)?;
+        Ok((embedding, modulation.reshape(&[timesteps.len(), 6, dim])?))
+    }
+
+    fn check(&self, call: &Call<'_>, cache: &KvCache) -> Result<[usize; 4], WanError> {
+        let shape = call.latents.shape();
+        let in_dim = self.config.in_dim;
+        let fits = shape.len() == 4
+            && shape[3] == in_dim
+            && shape[0] > 0
+            && shape[1].is_multiple_of(PATCH)
+            && shape[2].is_multiple_of(PATCH)
+            && self.config.frame_tokens(shape[1], shape[2]) == cache.frame_tokens();
+        if !fits {
+            return Err(WanError::Input {
+                what: "the latent",
+                found: shape.to_string(),
+                expected: format!(
+                    "[frames, even height, even width, {in_dim}] of {} tokens a frame",
+                    cache.frame_tokens()
+                ),
+            });
+        }
+        if call.timesteps.len() != 1 && call.timesteps.len() != shape[0] {
+            return Err(WanError::Input {
+                what: "the list of timesteps",
+                found: call.timesteps.len().to_string(),
+                expected: format!("1 or {}", shape[0]),
+            });
+        }
+        if cache.layers.len() != self.blocks.len() {
+            return Err(WanError::Input {
+                what: "the cache",
+                found: format!("{} layers", cache.layers.len()),
+                expected: format!("{} layers", self.blocks.len()),
+            });
+        }
+        Ok([shape[0], shape[1], shape[2], shape[3]])
+    }
+}
+
+/// A patch embedding's convolution `[dim, channels, 1, 2, 2]` as a linear layer of tokens whose channels are innermost.
+pub(super) fn load_patch(loader: &Loader<'_>, dim: usize, channels: usize) -> Result<Linear, WeightError> {
+    let weight = loader.values("weight", &[dim, channels, 1, PATCH, PATCH])?;
+    let bias = loader.values("bias", &[dim])?;
+    let squares = PATCH * PATCH;
+    let mut turned = vec![0.0; weight.len()];
+    for (row, turned) in
+        weight.chunks_exact(channels * squares).zip(turned.chunks_exact_mut(channels * squares))
+    {
+        for channel in 0..channels {
+            for square in 0..squares {
+                turned[square * channels + channel] = row[channel * squares + square];
+            }
+        }
+    }
+    loader.linear_from(&turned, [dim, channels * squares], Some(&bias))
+}
+
+/// Zero keys that fill `keys` up to a multiple of 128.
+pub(super) fn padding_to_128(keys: usize) -> usize {
+    keys.next_multiple_of(128) - keys
+}
+
+/// `[frames, dim]` as `[frames, parts, dim]`, every part the same.
+fn repeat_parts(x: &Tensor, parts: usize, dim: usize) -> scope_engine::Result<Tensor> {
+    let frames = x.dim(0);
+    let rows = (0..frames).map(|frame| x.narrow(frame, 1)).collect::<Result<Vec<_>, _>>()?;
+    let repeated: Vec<&Tensor> = rows.iter().flat_map(|row| std::iter::repeat_n(row, parts)).collect();
+    Tensor::concat(&repeated)?.reshape(&[frames, parts, dim])
+}
