@@ -4,5 +4,6 @@
 //! device. Activations are channels-last: latents are `[frames, height, width, channels]`, tokens `[tokens, features]`.
 
 pub mod checkpoint;
+pub mod lora;
 pub mod wan;
 pub mod weights;

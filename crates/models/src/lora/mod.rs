@@ -1,0 +1,3 @@
+//! LoRA adapters: reading their files.
+
+pub mod keys;
