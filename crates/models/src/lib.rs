@@ -5,5 +5,7 @@
 
 pub mod checkpoint;
 pub mod lora;
+pub mod quirks;
+pub mod schedule;
 pub mod wan;
 pub mod weights;

@@ -10,7 +10,10 @@ use super::{
     cache::{CachePlan, CachePolicy, KeyBias, LayerCache, TextKeys, keys},
     transformer::TextContext,
 };
-use crate::weights::{Loader, WeightError};
+use crate::{
+    quirks::Quirks,
+    weights::{Loader, WeightError},
+};
 
 /// Parts of the block's modulation table.
 const SHIFT_1: usize = 0;
@@ -90,6 +93,7 @@ pub(super) struct Shared<'a> {
     /// Where the tokens are; `start` is their place in the stream.
     pub(super) grid: TokenGrid,
     pub(super) adapters: &'a Adapters,
+    pub(super) quirks: Quirks,
 }
 
 /// What a block's queries attend to.
@@ -210,12 +214,30 @@ impl Block {
                 let grid = TokenGrid { start, ..shared.grid };
                 let q = ops::rope(q, shared.rope, grid)?;
                 let k = if policy.relative_positions { k } else { ops::rope(k, shared.rope, grid)? };
-                cache.store(plan, policy, tokens, &k, &v)?;
+                cache.store(plan, policy, shared.quirks, tokens, &k, &v)?;
                 let parts = cache.attended(plan, policy, grid, shared.rope, bias)?;
                 ops::attention(&q, &keys(&parts), &options(zero_keys))?
             }
         };
         Ok(attended.reshape(&[attended.dim(0), a.dim(1)])?)
+    }
+
+    /// The text's keys for this block, made once after each change of the text.
+    pub(super) fn text_keys<'c>(
+        &self,
+        text: &TextContext,
+        adapters: &Adapters,
+        cached: &'c mut Option<TextKeys>,
+    ) -> Result<&'c TextKeys, WanError> {
+        let layer = &self.cross_attn;
+        Ok(match cached {
+            Some(keys) => keys,
+            None => cached.insert(TextKeys {
+                k: layer.keys(&text.tokens, adapters)?,
+                v: layer.values(&text.tokens, adapters)?,
+                padding: text.padding,
+            }),
+        })
     }
 
     fn attend_text(
@@ -226,14 +248,7 @@ impl Block {
     ) -> Result<Tensor, WanError> {
         let layer = &self.cross_attn;
         let q = layer.queries(c, shared.adapters)?;
-        let text = match cached {
-            Some(text) => text,
-            None => cached.insert(TextKeys {
-                k: layer.keys(&shared.text.tokens, shared.adapters)?,
-                v: layer.values(&shared.text.tokens, shared.adapters)?,
-                padding: shared.text.padding,
-            }),
-        };
+        let text = self.text_keys(shared.text, shared.adapters, cached)?;
         let attended = ops::attention(&q, &keys(&text.runs()?), &AttentionOptions::default())?;
         Ok(attended.reshape(&[attended.dim(0), c.dim(1)])?)
     }

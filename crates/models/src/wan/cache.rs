@@ -6,6 +6,7 @@ use scope_engine::{
 };
 
 use super::{Plan, WanConfig, WanError, Window, window::runs};
+use crate::quirks::Quirks;
 
 /// What becomes of the sink frames when frames are evicted.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -65,6 +66,8 @@ pub struct KvCache {
 struct BankState {
     recorded: usize,
     filled: usize,
+    /// The frame recorded last is not in the bank yet.
+    pending: bool,
 }
 
 /// One layer's keys and values.
@@ -284,7 +287,7 @@ impl KvCache {
             }
             if clean && start.is_multiple_of(chunk * interval) {
                 plan.record = true;
-                plan.bank_after = BankState { recorded, filled };
+                plan.bank_after = BankState { recorded, filled, pending: true };
             }
         }
         Ok(plan)
@@ -296,9 +299,12 @@ impl KvCache {
         self.bank_state = plan.bank_after;
     }
 
-    /// Takes the frame recorded last into the bank; of a full bank, the frame least like the text goes.
-    pub(super) fn settle_bank(&mut self) -> Result<(), WanError> {
-        let (Some(config), true) = (self.policy.bank, self.bank_state.filled > 0) else { return Ok(()) };
+    /// Takes the frame recorded last into the bank; of a full bank, the frame least like the text goes. `again` takes
+    /// it in even if that was done before.
+    pub(super) fn settle_bank(&mut self, again: bool) -> Result<(), WanError> {
+        let due = self.bank_state.filled > 0 && (again || self.bank_state.pending);
+        let (Some(config), true) = (self.policy.bank, due) else { return Ok(()) };
+        self.bank_state.pending = false;
         for (layer, cache) in self.layers.iter_mut().enumerate() {
             let Some(bank) = &mut cache.bank else { continue };
             if self.bank_state.filled <= config.frames {
@@ -362,11 +368,15 @@ impl LayerCache {
         &mut self,
         plan: &CachePlan,
         policy: &CachePolicy,
+        quirks: Quirks,
         frame_tokens: usize,
         k: &Tensor,
         v: &Tensor,
     ) -> Result<(), WanError> {
         if let SinkUpdate::Average { decay } = policy.sink_update {
+            // The reference overwrites the sink when it does not evict as many frames as the sink has.
+            let overwrite = quirks.overwritten_sink && plan.window.evicted.len() != policy.sink_frames;
+            let decay = if overwrite { 0.0 } else { decay };
             for (&sink, &evicted) in plan.window.sink.iter().zip(&plan.window.evicted) {
                 for memory in [&mut self.k, &mut self.v] {
                     let at = |slot: usize| memory.narrow(slot * frame_tokens, frame_tokens);

@@ -4,7 +4,9 @@
 
 mod block;
 mod cache;
+mod chunks;
 mod config;
+mod family;
 mod projection;
 mod time;
 mod transformer;
@@ -12,9 +14,11 @@ mod vace;
 mod window;
 
 pub use cache::{CachePolicy, KvCache, MemoryBank, SinkUpdate};
+pub use chunks::{ChunkRequest, ChunkStream, NoiseSource};
 pub use config::WanConfig;
+pub use family::{Family, TextChange};
 pub use projection::{Adapters, Projection};
-pub use transformer::{Call, Quirks, TextContext, WanTransformer};
+pub use transformer::{Call, TextContext, WanTransformer};
 pub use vace::{VACE_CHANNELS, VaceBlocks, VaceConfig, VaceContext};
 pub use window::{Plan, Window};
 

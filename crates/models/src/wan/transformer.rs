@@ -13,7 +13,10 @@ use super::{
     time::sinusoid,
     vace::VaceBlocks,
 };
-use crate::weights::{Loader, WeightError};
+use crate::{
+    quirks::Quirks,
+    weights::{Loader, WeightError},
+};
 
 /// A causal or plain Wan transformer: weights only, shared by all sessions.
 #[derive(Clone, Debug)]
@@ -31,6 +34,9 @@ pub struct WanTransformer {
     rope: RopeTable,
     device: Device,
 }
+
+/// Newest frames that the reference's cache weight leaves alone, whatever the call's number of frames.
+const SPARED_FRAMES: usize = 3;
 
 /// A text as the transformer attends to it.
 #[derive(Clone, Debug)]
@@ -64,17 +70,6 @@ pub struct Call<'a> {
     pub recache: bool,
     /// Reproduce what the published reference does where it is wrong: see [`Quirks`].
     pub quirks: Quirks,
-}
-
-/// Defects of the published reference that change results; all off by default.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Quirks {
-    /// Attention without a cache, or with a cache weight, counts zero keys up to a multiple of 128.
-    pub padded_keys: bool,
-    /// The timestep's angles in single precision (the reference with VACE loaded).
-    pub single_precision_time: bool,
-    /// The cache weight spares this many newest frames, whatever the call's number of frames.
-    pub spared_frames: Option<usize>,
 }
 
 impl WanTransformer {
@@ -214,6 +209,7 @@ impl WanTransformer {
             rope: &self.rope,
             grid,
             adapters: call.adapters,
+            quirks: call.quirks,
         };
 
         let hints = match (&self.vace, call.vace) {
@@ -226,7 +222,7 @@ impl WanTransformer {
         let weighted = call.cache_weight.filter(|&weight| weight != 1.0);
         let bias = weighted.map(|weight| KeyBias {
             log: weight.max(f32::MIN_POSITIVE).ln(),
-            newest: call.quirks.spared_frames.unwrap_or(frames),
+            newest: if call.quirks.fixed_spared_frames { SPARED_FRAMES } else { frames },
         });
         let policy = cache.policy().clone();
         let mut x = tokens;
@@ -262,12 +258,26 @@ impl WanTransformer {
     }
 
     /// Takes the frame recorded last into the memory bank: before the first denoising step of a chunk and before a
-    /// recache pass. Without a bank, nothing happens.
+    /// recache pass. Without a bank, or without a new frame, nothing happens.
     ///
     /// # Errors
     /// [`WanError::Engine`] if the bank's memory can't be written.
-    pub fn settle_bank(&self, cache: &mut KvCache) -> Result<(), WanError> {
-        cache.settle_bank()
+    pub fn settle_bank(
+        &self,
+        text: &TextContext,
+        adapters: &Adapters,
+        cache: &mut KvCache,
+        quirks: Quirks,
+    ) -> Result<(), WanError> {
+        if cache.policy().bank.is_none() {
+            return Ok(());
+        }
+        if !quirks.restless_bank {
+            for (block, cached) in self.blocks.iter().zip(&mut cache.text) {
+                block.text_keys(text, adapters, cached)?;
+            }
+        }
+        cache.settle_bank(quirks.restless_bank)
     }
 
     /// The time embedding, `[frames or 1, dim]`, and the modulation made of it, `[frames or 1, 6, dim]`.
@@ -277,7 +287,7 @@ impl WanTransformer {
         let timesteps = if same { &call.timesteps[..1] } else { call.timesteps };
         let rows: Vec<f32> = timesteps
             .iter()
-            .flat_map(|&timestep| sinusoid(timestep, freq_dim, call.quirks.single_precision_time))
+            .flat_map(|&timestep| sinusoid(timestep, freq_dim, call.quirks.single_precision_time && self.vace.is_some()))
             .collect();
         let rows = Tensor::from_f32(&self.device, &[timesteps.len(), freq_dim], &rows)?;
         let inner = self.time[0].forward(&rows, Activation::Silu, call.adapters)?;

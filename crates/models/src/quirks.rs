@@ -1,0 +1,40 @@
+//! Where the published reference implementation is wrong, and we are not.
+
+/// Defects of the published reference that change results. All are off by default; recorded results of the reference
+/// are reproduced with all of them on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Quirks {
+    /// Attention without a cache, or with a cache weight, counts zero keys up to a multiple of 128. They weaken every
+    /// other key, more at some resolutions than at others.
+    pub padded_keys: bool,
+    /// Where VACE is loaded, the timestep's angles are computed in single precision.
+    pub single_precision_time: bool,
+    /// The cache weight spares three newest frames even where the call has another number of frames.
+    pub fixed_spared_frames: bool,
+    /// An averaged sink is overwritten where the number of evicted frames is not that of the sink.
+    pub overwritten_sink: bool,
+    /// The memory bank takes the newest frame in again before every chunk, and right after a change of the text it
+    /// scores its frames against nothing.
+    pub restless_bank: bool,
+    /// In video mode the noise scale replaces the first step alone, so that the second may be noisier. Otherwise all
+    /// steps shrink in proportion.
+    pub unsorted_steps: bool,
+    /// Reward Forcing counts one frame too few for the first chunk of a video.
+    pub short_first_chunk: bool,
+}
+
+impl Quirks {
+    /// All defects, as in the reference.
+    #[must_use]
+    pub fn reference() -> Self {
+        Self {
+            padded_keys: true,
+            single_precision_time: true,
+            fixed_spared_frames: true,
+            overwritten_sink: true,
+            restless_bank: true,
+            unsorted_steps: true,
+            short_first_chunk: true,
+        }
+    }
+}
