@@ -3,9 +3,10 @@
 use anyhow::{Result, anyhow};
 use scope_engine::Tensor;
 use scope_models::{
+    quirks::Quirks,
     wan::{
-        Adapters, CachePolicy, Call, KvCache, Quirks, SinkUpdate, VaceBlocks, VaceConfig, VaceContext,
-        WanConfig, WanTransformer,
+        Adapters, CachePolicy, Call, KvCache, SinkUpdate, VaceBlocks, VaceConfig, VaceContext, WanConfig,
+        WanTransformer,
     },
     weights::{Loader, Precision, TensorSource},
 };
@@ -189,7 +190,7 @@ pub(crate) fn vace_forward(case: &Case, check: &mut Check) -> Result<()> {
             cache_weight: None,
             clean: false,
             recache: false,
-            quirks: Quirks { padded_keys: true, single_precision_time: true, spared_frames: None },
+            quirks: Quirks::reference(),
         };
         let flow = model.forward(&call, &mut cache)?;
         let name = format!("r{index}.out_flow");
