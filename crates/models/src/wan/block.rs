@@ -111,20 +111,6 @@ pub(super) enum SelfAttention<'a> {
 }
 
 impl Block {
-    /// The names of a block's linear layers.
-    pub(super) const PROJECTIONS: [&'static str; 10] = [
-        "self_attn.q",
-        "self_attn.k",
-        "self_attn.v",
-        "self_attn.o",
-        "cross_attn.q",
-        "cross_attn.k",
-        "cross_attn.v",
-        "cross_attn.o",
-        "ffn.0",
-        "ffn.2",
-    ];
-
     /// The linear layer of this name.
     pub(super) fn projection_mut(&mut self, name: &str) -> Option<&mut Projection> {
         let (group, layer) = name.split_once('.')?;

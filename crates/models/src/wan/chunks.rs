@@ -63,7 +63,12 @@ impl ChunkStream {
     ///
     /// # Errors
     /// [`WanError`] when the size is not a multiple of the patch or the cache can't be made.
-    pub fn new(model: Arc<WanTransformer>, family: &Family, latent_size: [usize; 2], quirks: Quirks) -> Result<Self, WanError> {
+    pub fn new(
+        model: Arc<WanTransformer>,
+        family: &Family,
+        latent_size: [usize; 2],
+        quirks: Quirks,
+    ) -> Result<Self, WanError> {
         let [height, width] = latent_size;
         if height == 0 || width == 0 || !height.is_multiple_of(PATCH) || !width.is_multiple_of(PATCH) {
             return Err(WanError::Input {
@@ -157,10 +162,18 @@ impl ChunkStream {
     ///
     /// # Errors
     /// [`WanError`] when something does not fit, or no text was set. The stream should be reset then.
-    pub fn generate(&mut self, request: &ChunkRequest<'_>, noise: &mut dyn NoiseSource) -> Result<Tensor, WanError> {
+    pub fn generate(
+        &mut self,
+        request: &ChunkRequest<'_>,
+        noise: &mut dyn NoiseSource,
+    ) -> Result<Tensor, WanError> {
         let shape = self.check(request)?;
         let Some(text) = self.text.clone() else {
-            return Err(WanError::Input { what: "the text", found: "missing".into(), expected: "set before a chunk".into() });
+            return Err(WanError::Input {
+                what: "the text",
+                found: "missing".into(),
+                expected: "set before a chunk".into(),
+            });
         };
         if std::mem::take(&mut self.text_changed) {
             self.cache.forget_text();
@@ -224,7 +237,14 @@ impl ChunkStream {
     }
 
     /// A pass at timestep 0 for its keys alone.
-    fn pass(&mut self, latents: &Tensor, start: usize, text: &TextContext, clean: bool, recache: bool) -> Result<(), WanError> {
+    fn pass(
+        &mut self,
+        latents: &Tensor,
+        start: usize,
+        text: &TextContext,
+        clean: bool,
+        recache: bool,
+    ) -> Result<(), WanError> {
         let call = Call {
             latents,
             timesteps: &[0.0],
@@ -288,7 +308,8 @@ impl ChunkStream {
         }
         let excess = self.history.len().saturating_sub(kept);
         self.history.drain(..excess);
-        let short = self.quirks.short_first_chunk && self.family.counts_chunk_frames && video && self.frame == 0;
+        let short =
+            self.quirks.short_first_chunk && self.family.counts_chunk_frames && video && self.frame == 0;
         self.frame += if short { self.family.chunk_frames } else { frames };
         Ok(())
     }
@@ -305,7 +326,11 @@ impl ChunkStream {
             });
         }
         if request.steps.is_empty() {
-            return Err(WanError::Input { what: "the list of steps", found: "empty".into(), expected: "a step".into() });
+            return Err(WanError::Input {
+                what: "the list of steps",
+                found: "empty".into(),
+                expected: "a step".into(),
+            });
         }
         Ok([shape[0], shape[1], shape[2], shape[3]])
     }

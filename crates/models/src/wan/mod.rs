@@ -6,6 +6,7 @@ mod block;
 mod cache;
 mod chunks;
 mod config;
+mod description;
 mod family;
 mod projection;
 mod time;

@@ -144,28 +144,6 @@ impl WanTransformer {
         }
     }
 
-    /// The names of all linear layers, in no particular order: what a LoRA file may change.
-    #[must_use]
-    pub fn projection_names(&self) -> Vec<String> {
-        let mut names: Vec<String> = [
-            "text_embedding.0",
-            "text_embedding.2",
-            "time_embedding.0",
-            "time_embedding.2",
-            "time_projection.1",
-            "head.head",
-        ]
-        .map(str::to_owned)
-        .into();
-        for layer in 0..self.blocks.len() {
-            names.extend(Block::PROJECTIONS.iter().map(|name| format!("blocks.{layer}.{name}")));
-        }
-        if let Some(vace) = &self.vace {
-            names.extend(vace.projection_names());
-        }
-        names
-    }
-
     /// A text as the transformer attends to it. `embeddings` is `[positions, text_dim]`; positions after the last
     /// that is not zero, up to `text_len`, are padding, which is attended to as well.
     ///
@@ -287,7 +265,9 @@ impl WanTransformer {
         let timesteps = if same { &call.timesteps[..1] } else { call.timesteps };
         let rows: Vec<f32> = timesteps
             .iter()
-            .flat_map(|&timestep| sinusoid(timestep, freq_dim, call.quirks.single_precision_time && self.vace.is_some()))
+            .flat_map(|&timestep| {
+                sinusoid(timestep, freq_dim, call.quirks.single_precision_time && self.vace.is_some())
+            })
             .collect();
         let rows = Tensor::from_f32(&self.device, &[timesteps.len(), freq_dim], &rows)?;
         let inner = self.time[0].forward(&rows, Activation::Silu, call.adapters)?;

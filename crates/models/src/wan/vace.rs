@@ -89,15 +89,6 @@ impl VaceBlocks {
         if rest == "after_proj" { Some(after) } else { block.projection_mut(rest) }
     }
 
-    pub(super) fn projection_names(&self) -> Vec<String> {
-        let mut names = vec!["vace_blocks.0.before_proj".to_owned()];
-        for index in 0..self.blocks.len() {
-            names.extend(Block::PROJECTIONS.iter().map(|name| format!("vace_blocks.{index}.{name}")));
-            names.push(format!("vace_blocks.{index}.after_proj"));
-        }
-        names
-    }
-
     /// One hint per layer of [`VaceBlocks::layers`], each `[tokens, dim]`, for the main chain's tokens `x` as they
     /// come from the patch embedding. A context of more frames than `x` loses its end, a shorter one is followed by zeros.
     pub(super) fn hints(

@@ -7,6 +7,7 @@
 mod case;
 mod dit;
 mod generator;
+mod lora;
 
 use std::{env, fs, path::PathBuf};
 
@@ -16,8 +17,12 @@ use case::{Case, Check};
 type Replay = fn(&Case, &mut Check) -> anyhow::Result<()>;
 
 /// The replay of each `kind`.
-const KINDS: &[(&str, Replay)] =
-    &[("dit_forward", dit::forward), ("generator", generator::replay), ("vace_forward", dit::vace_forward)];
+const KINDS: &[(&str, Replay)] = &[
+    ("dit_forward", dit::forward),
+    ("generator", generator::replay),
+    ("lora", lora::replay),
+    ("vace_forward", dit::vace_forward),
+];
 
 fn folders() -> Vec<PathBuf> {
     let own = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/golden/data");

@@ -1,0 +1,148 @@
+//! Adapters into a network.
+
+use std::collections::HashMap;
+
+use super::keys::LoraFile;
+use crate::{
+    wan::WanTransformer,
+    weights::{Loader, TensorSource, WeightError},
+};
+
+/// Weights with adapters added: `W + Σ strength · scale · (b · a)`, computed as each weight is read.
+pub struct Merged<'a> {
+    base: &'a dyn TensorSource,
+    /// By the name of the weight.
+    deltas: HashMap<String, Vec<Delta>>,
+}
+
+struct Delta {
+    /// `[rank, in]`.
+    a: Vec<f32>,
+    /// `[out, rank]`.
+    b: Vec<f32>,
+    rank: usize,
+    strength: f32,
+}
+
+impl<'a> Merged<'a> {
+    /// The weights of `base` with each file's adapters at the strength beside it.
+    #[must_use]
+    pub fn new(base: &'a dyn TensorSource, files: &[(&LoraFile<'_>, f32)]) -> Self {
+        let mut deltas: HashMap<String, Vec<Delta>> = HashMap::new();
+        for (file, strength) in files {
+            for module in &file.modules {
+                deltas.entry(format!("{}.weight", module.module)).or_default().push(Delta {
+                    a: module.a.to_f32(),
+                    b: module.b.to_f32(),
+                    rank: module.rank(),
+                    strength: strength * module.scale,
+                });
+            }
+        }
+        Self { base, deltas }
+    }
+}
+
+impl TensorSource for Merged<'_> {
+    fn shape(&self, name: &str) -> Option<Vec<usize>> {
+        self.base.shape(name)
+    }
+
+    fn read(&self, name: &str) -> Result<Vec<f32>, WeightError> {
+        let mut weight = self.base.read(name)?;
+        for delta in self.deltas.get(name).into_iter().flatten() {
+            delta.add_to(&mut weight);
+            if !weight.iter().all(|value| value.is_finite()) {
+                let reason = "a LoRA makes some of its weights infinite; lower its strength or leave it out"
+                    .to_owned();
+                return Err(WeightError::Unreadable { name: name.to_owned(), reason });
+            }
+        }
+        Ok(weight)
+    }
+}
+
+impl Delta {
+    fn add_to(&self, weight: &mut [f32]) {
+        let depth = self.a.len() / self.rank.max(1);
+        for (row, b) in weight.chunks_exact_mut(depth.max(1)).zip(self.b.chunks_exact(self.rank.max(1))) {
+            for (&b, a) in b.iter().zip(self.a.chunks_exact(depth)) {
+                let factor = self.strength * b;
+                for (weight, &a) in row.iter_mut().zip(a) {
+                    *weight += factor * a;
+                }
+            }
+        }
+    }
+}
+
+/// Attaches a file's adapters to the layers of a transformer, as entry `index` of [`crate::wan::Adapters`]. The loader
+/// says where and in which precision they are kept.
+///
+/// # Errors
+/// [`WeightError::Missing`] when the transformer has no such layer, [`WeightError::Shape`] when an adapter does not fit its layer.
+pub fn attach(
+    model: &mut WanTransformer,
+    file: &LoraFile<'_>,
+    index: usize,
+    loader: &Loader<'_>,
+) -> Result<(), WeightError> {
+    for module in &file.modules {
+        let (rank, a, b) = (module.rank(), module.a.to_f32(), module.b.to_f32());
+        let layer = model
+            .projection_mut(&module.module)
+            .ok_or_else(|| WeightError::Missing(module.module.clone()))?;
+        let down = loader.linear_from(&a, [rank, layer.in_features()], None)?;
+        let up = loader.linear_from(&b, [layer.out_features(), rank], None)?;
+        layer.attach(&module.module, down, up, index, module.scale)?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        checkpoint::{Checkpoint, Linear},
+        lora::keys::LoraRules,
+        weights::TensorMap,
+    };
+
+    fn lora_bytes(a: &[f32], b: &[f32]) -> Vec<u8> {
+        let bytes = |values: &[f32]| values.iter().flat_map(|value| value.to_le_bytes()).collect::<Vec<_>>();
+        let (a, b) = (bytes(a), bytes(b));
+        let view = |shape, data| safetensors::tensor::TensorView::new(safetensors::Dtype::F32, shape, data);
+        let tensors = [
+            ("q.lora_A.weight", view(vec![1, 2], &a).expect("a")),
+            ("q.lora_B.weight", view(vec![2, 1], &b).expect("b")),
+        ];
+        safetensors::serialize(tensors, None).expect("a file")
+    }
+
+    #[test]
+    fn merging_adds_the_product_and_leaves_other_weights() {
+        let mut base = TensorMap::default();
+        base.insert("q.weight", vec![2, 2], vec![1.0, 2.0, 3.0, 4.0]);
+        base.insert("q.bias", vec![2], vec![5.0, 6.0]);
+        let file =
+            Checkpoint::from_bytes("l.safetensors", lora_bytes(&[1.0, 10.0], &[2.0, 0.5])).expect("a file");
+        let layers = [Linear { module: "q".into(), out_features: 2, in_features: 2 }];
+        let lora = LoraFile::parse(&file, &layers, LoraRules::Standard).expect("adapters");
+        let merged = Merged::new(&base, &[(&lora, 0.5), (&lora, 0.5)]);
+        assert_eq!(merged.read("q.weight").expect("weight"), [3.0, 22.0, 3.5, 9.0]);
+        assert_eq!(merged.read("q.bias").expect("bias"), [5.0, 6.0]);
+        assert_eq!(merged.shape("q.weight"), Some(vec![2, 2]));
+    }
+
+    #[test]
+    fn a_merge_without_end_is_refused() {
+        let mut base = TensorMap::default();
+        base.insert("q.weight", vec![2, 2], vec![0.0; 4]);
+        let file =
+            Checkpoint::from_bytes("l.safetensors", lora_bytes(&[3e38, 1.0], &[3e38, 1.0])).expect("a file");
+        let layers = [Linear { module: "q".into(), out_features: 2, in_features: 2 }];
+        let lora = LoraFile::parse(&file, &layers, LoraRules::Standard).expect("adapters");
+        let error = Merged::new(&base, &[(&lora, 1.0)]).read("q.weight").expect_err("infinite");
+        assert!(error.to_string().contains("q.weight") && error.to_string().contains("strength"), "{error}");
+    }
+}
