@@ -521,7 +521,8 @@ impl Shared {
         let load = || pipeline.load(&request.params, &|stage| self.set_stage(stage));
         let model = catch_unwind(AssertUnwindSafe(load))
             .unwrap_or_else(|panic| Err(failed(format!("it panicked: {}", panic_text(&*panic)))))?;
-        tracing::info!(pipeline = id, seconds = began.elapsed().as_secs_f32(), "loaded");
+        let seconds = began.elapsed().as_secs_f32();
+        tracing::info!(pipeline = id, "loaded in {seconds:.1} s");
         Ok(model)
     }
 }
