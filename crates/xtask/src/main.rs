@@ -18,7 +18,11 @@ use crate::process::Context;
 /// Sub-commands, their steps, and what help says of them.
 const COMMANDS: &[(&str, &[&str], &str)] = &[
     ("ci", &[], "every step below, as CI runs them"),
-    ("check", &["workspace"], "the rules of this repository: crate directions, file sizes, forbidden words"),
+    (
+        "check",
+        &["workspace"],
+        "the rules of this repository: crate directions, READMEs, file sizes, forbidden words",
+    ),
     (
         "lint",
         &["fmt", "workspace", "licences", "typos", "clippy"],

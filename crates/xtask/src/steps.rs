@@ -38,7 +38,11 @@ pub(crate) const STEPS: &[Step] = &[
         tools::system_packages,
     ),
     step("fmt", "rustfmt", |c| c.cargo(&["fmt", "--all", "--check"]).map(|()| Passed)),
-    step("workspace", "crate directions, file sizes, forbidden words, repository size", workspace::check),
+    step(
+        "workspace",
+        "crate directions, READMEs, file sizes, forbidden words, repository size",
+        workspace::check,
+    ),
     step("licences", "licences, bans and sources of all dependencies (cargo deny)", licences),
     step("typos", "spelling", typos),
     step("web", "npm ci, biome, types, vitest, build", web),

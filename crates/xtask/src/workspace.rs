@@ -48,6 +48,7 @@ const TRACKED_LIMIT: u64 = 40 << 20;
 pub(crate) fn check(context: &Context) -> Result<Outcome> {
     let mut problems = direction_problems(&context.metadata);
     problems.extend(lint_problems(&context.metadata));
+    problems.extend(readme_problems(&context.metadata));
     problems.extend(file_problems(&context.root)?);
     list_duplicates(&context.root);
     for problem in &problems {
@@ -93,6 +94,20 @@ fn lint_problems(metadata: &Value) -> Vec<String> {
         .filter(|package| !takes_part(text(&package["manifest_path"])))
         .map(|package| format!("crate {} lacks `[lints] workspace = true`", text(&package["name"])))
         .collect()
+}
+
+/// Crates without a `README.md` that begins with their name.
+fn readme_problems(metadata: &Value) -> Vec<String> {
+    let mut problems = Vec::new();
+    for package in array(&metadata["packages"]) {
+        let name = text(&package["name"]);
+        let readme = Path::new(text(&package["manifest_path"])).with_file_name("README.md");
+        let content = fs::read_to_string(readme).unwrap_or_default();
+        if content.lines().next() != Some(&format!("# {name}")) {
+            problems.push(format!("crate {name} lacks a README.md that begins with `# {name}`"));
+        }
+    }
+    problems
 }
 
 fn file_problems(root: &Path) -> Result<Vec<String>> {
@@ -212,6 +227,17 @@ mod tests {
         let metadata =
             json!({"packages": [{"name": "scope-frame", "dependencies": [{"name": "serde", "path": null}]}]});
         assert!(direction_problems(&metadata).is_empty());
+    }
+
+    #[test]
+    fn a_crate_without_a_readme_of_its_own_is_named() {
+        let of =
+            |name: &str, manifest: &str| json!({"packages": [{"name": name, "manifest_path": manifest}]});
+        let manifest = concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml");
+        assert!(readme_problems(&of("xtask", manifest)).is_empty());
+        assert_eq!(readme_problems(&of("another", manifest)).len(), 1);
+        let nowhere = concat!(env!("CARGO_MANIFEST_DIR"), "/src/Cargo.toml");
+        assert_eq!(readme_problems(&of("xtask", nowhere)).len(), 1);
     }
 
     /// Follows the table's arrows; a cycle would visit more crates than there are.
