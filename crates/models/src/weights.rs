@@ -8,6 +8,8 @@ use scope_engine::{
     ops::{Linear, Weights},
 };
 
+use crate::checkpoint::NetworkDescription;
+
 /// Named tensors of a network: a checkpoint, or one wrapped by something that changes its weights (a merged LoRA).
 pub trait TensorSource {
     /// The shape of a tensor, outermost dimension first, or `None` if there is none of that name.
@@ -196,5 +198,53 @@ impl TensorSource for TensorMap {
     fn read(&self, name: &str) -> Result<Vec<f32>, WeightError> {
         let (_, values) = self.0.get(name).ok_or_else(|| WeightError::Missing(name.to_owned()))?;
         Ok(values.clone())
+    }
+}
+
+/// Made-up weights of the right shapes, for measuring speed without a checkpoint. The same seed and name give the same
+/// values.
+#[derive(Debug)]
+pub struct RandomWeights {
+    shapes: std::collections::HashMap<String, Vec<usize>>,
+    seed: u64,
+}
+
+impl RandomWeights {
+    /// Weights for every tensor of the networks.
+    #[must_use]
+    pub fn new(networks: &[&NetworkDescription], seed: u64) -> Self {
+        let tensors = networks.iter().flat_map(|network| network.tensors());
+        Self { shapes: tensors.map(|tensor| (tensor.name.clone(), tensor.shape.clone())).collect(), seed }
+    }
+}
+
+impl TensorSource for RandomWeights {
+    fn shape(&self, name: &str) -> Option<Vec<usize>> {
+        self.shapes.get(name).cloned()
+    }
+
+    fn read(&self, name: &str) -> Result<Vec<f32>, WeightError> {
+        let shape = self.shapes.get(name).ok_or_else(|| WeightError::Missing(name.to_owned()))?;
+        let count = shape.iter().product::<usize>();
+        if shape.len() < 2 {
+            // Norms keep their scale and biases stay small.
+            return Ok(vec![if name.ends_with("bias") { 0.01 } else { 1.0 }; count]);
+        }
+        // FNV-1a of the name (Fowler, Noll, Vo), then one xorshift (Marsaglia 2003) per value.
+        let hash = name.bytes().fold(self.seed ^ 0xcbf2_9ce4_8422_2325, |hash, byte| {
+            (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+        });
+        let mut state = hash | 1;
+        // Variance 1 / inputs keeps activations at their scale from layer to layer.
+        let inputs = (count / shape[0].max(1)).max(1);
+        let range = (3.0 / inputs as f32).sqrt();
+        Ok((0..count)
+            .map(|_| {
+                state ^= state << 13;
+                state ^= state >> 7;
+                state ^= state << 17;
+                ((state >> 40) as f32 / (1u32 << 23) as f32 - 1.0) * range
+            })
+            .collect())
     }
 }

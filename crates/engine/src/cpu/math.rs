@@ -3,11 +3,17 @@
 
 use std::f32::consts::LOG2_E;
 
+use pulp::Simd;
+
 /// Added and subtracted, rounds to the nearest integer: 1.5 · 2^23.
 const ROUND: f32 = 12_582_912.0;
 /// ln 2 in two parts, the first exact in few bits, so that the reduced argument keeps its precision (Cody & Waite).
 const LN_2_HIGH: f32 = 0.693_359_375;
 const LN_2_LOW: f32 = -2.121_944_4e-4;
+
+/// `e^r` on `[-ln 2 / 2, ln 2 / 2]`: the Taylor polynomial of degree 7, highest power first, error below 2^-27.
+const EXP_COEFFICIENTS: [f32; 8] =
+    [1.0 / 5040.0, 1.0 / 720.0, 1.0 / 120.0, 1.0 / 24.0, 1.0 / 6.0, 0.5, 1.0, 1.0];
 
 /// `e^x`, within 2 units in the last place; below −87 it is 0 or tiny, above 88 it is about `f32::MAX`.
 #[inline(always)]
@@ -16,18 +22,30 @@ pub(crate) fn exp(x: f32) -> f32 {
     let rounded = x.mul_add(LOG2_E, ROUND);
     let n = rounded - ROUND;
     let r = n.mul_add(-LN_2_LOW, n.mul_add(-LN_2_HIGH, x));
-    // e^r on [-ln2/2, ln2/2]: the Taylor polynomial of degree 7, error below 2^-27.
-    let mut p = 1.0 / 5040.0;
-    p = r.mul_add(p, 1.0 / 720.0);
-    p = r.mul_add(p, 1.0 / 120.0);
-    p = r.mul_add(p, 1.0 / 24.0);
-    p = r.mul_add(p, 1.0 / 6.0);
-    p = r.mul_add(p, 0.5);
-    p = r.mul_add(p, 1.0);
-    p = r.mul_add(p, 1.0);
+    let mut p = EXP_COEFFICIENTS[0];
+    for coefficient in &EXP_COEFFICIENTS[1..] {
+        p = r.mul_add(p, *coefficient);
+    }
     // The low bits of `rounded` hold n; shifted into the exponent field they multiply by 2^n.
     let scale = f32::from_bits(rounded.to_bits().wrapping_add(127).wrapping_shl(23));
     p * scale
+}
+
+/// [`exp`] of every lane.
+#[inline(always)]
+pub(crate) fn exp_lanes<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
+    let constant = |value: f32| simd.splat_f32s(value);
+    let x = simd.min_f32s(simd.max_f32s(x, constant(-87.3)), constant(88.3));
+    let rounded = simd.mul_add_f32s(x, constant(LOG2_E), constant(ROUND));
+    let n = simd.sub_f32s(rounded, constant(ROUND));
+    let r = simd.mul_add_f32s(n, constant(-LN_2_LOW), simd.mul_add_f32s(n, constant(-LN_2_HIGH), x));
+    let mut p = constant(EXP_COEFFICIENTS[0]);
+    for &coefficient in &EXP_COEFFICIENTS[1..] {
+        p = simd.mul_add_f32s(r, p, constant(coefficient));
+    }
+    let exponent = simd.add_u32s(simd.transmute_u32s_f32s(rounded), simd.splat_u32s(127));
+    let scale = simd.wrapping_dyn_shl_u32s(exponent, simd.splat_u32s(23));
+    simd.mul_f32s(p, simd.transmute_f32s_u32s(scale))
 }
 
 /// `1 / (1 + e^-x)`.
@@ -110,6 +128,25 @@ mod tests {
         }
         assert!(exp(-1e30) < 1e-37);
         assert!(exp(f32::NEG_INFINITY) < 1e-37);
+    }
+
+    #[test]
+    fn lanes_hold_the_same_exponentials() {
+        struct Lanes<'a>(&'a [f32], &'a mut [f32]);
+        impl pulp::WithSimd for Lanes<'_> {
+            type Output = ();
+            #[inline(always)]
+            fn with_simd<S: Simd>(self, simd: S) {
+                let (x, y) = (S::as_simd_f32s(self.0).0, S::as_mut_simd_f32s(self.1).0);
+                for (y, &x) in y.iter_mut().zip(x) {
+                    *y = exp_lanes(simd, x);
+                }
+            }
+        }
+        let x: Vec<f32> = range(-100.0, 100.0).take(100_000).collect();
+        let mut y = vec![0.0; x.len()];
+        pulp::Arch::new().dispatch(Lanes(&x, &mut y));
+        assert!(x.iter().zip(&y).all(|(&x, &y)| y == exp(x)));
     }
 
     #[test]

@@ -248,7 +248,7 @@ fn task<S: Simd>(
             if let Some(bias) = problem.relative_bias {
                 add_relative_bias(bias, problem, head, key, first_query, lanes, scores);
             }
-            soften(scores, highest, total, decay);
+            soften(simd, scores, highest, total, decay);
             weigh_values(simd, v, stride, head * dim, scores, decay, out);
             key += count;
         }
@@ -323,23 +323,23 @@ fn add_relative_bias(
 
 /// Turns scores into weights relative to the running maximum, and says by how much earlier sums must shrink.
 #[inline(always)]
-fn soften(scores: &mut [f32], highest: &mut [f32], total: &mut [f32], decay: &mut [f32]) {
-    let lanes = highest.len();
-    decay.copy_from_slice(highest);
-    for scores in scores.chunks_exact(lanes) {
-        for (highest, &score) in highest.iter_mut().zip(scores) {
-            *highest = math::max(*highest, score);
+fn soften<S: Simd>(simd: S, scores: &mut [f32], highest: &mut [f32], total: &mut [f32], decay: &mut [f32]) {
+    let scores = S::as_mut_simd_f32s(scores).0.as_chunks_mut::<VECTORS>().0;
+    let (highest, total) = (S::as_mut_simd_f32s(highest).0, S::as_mut_simd_f32s(total).0);
+    let decay = S::as_mut_simd_f32s(decay).0;
+    for vector in 0..VECTORS {
+        let mut maximum = highest[vector];
+        for score in scores.iter() {
+            maximum = simd.max_f32s(maximum, score[vector]);
         }
-    }
-    for ((decay, &highest), total) in decay.iter_mut().zip(&*highest).zip(&mut *total) {
-        *decay = math::exp(*decay - highest);
-        *total *= *decay;
-    }
-    for scores in scores.chunks_exact_mut(lanes) {
-        for ((score, &highest), total) in scores.iter_mut().zip(&*highest).zip(&mut *total) {
-            *score = math::exp(*score - highest);
-            *total += *score;
+        let shrink = math::exp_lanes(simd, simd.sub_f32s(highest[vector], maximum));
+        let mut sum = simd.mul_f32s(total[vector], shrink);
+        for score in scores.iter_mut() {
+            let weight = math::exp_lanes(simd, simd.sub_f32s(score[vector], maximum));
+            sum = simd.add_f32s(sum, weight);
+            score[vector] = weight;
         }
+        (highest[vector], total[vector], decay[vector]) = (maximum, sum, shrink);
     }
 }
 
