@@ -1,6 +1,6 @@
 //! Resizing pictures.
 
-use crate::{DType, Device, Result, Tensor, cpu::RowKernel, error::ensure_shape, tensor::shape_of};
+use crate::{Device, Result, Tensor, cpu::RowKernel, error::ensure_shape, tensor::shape_of};
 
 /// Pictures `[frames, height, width, channels]` resized to `[height, width]`: each pixel is interpolated between the
 /// four that surround it, without antialiasing. Pixel centres lie at half-integers and coordinates beyond the first or
@@ -187,6 +187,5 @@ mod tests {
         let x = x.reshape(&[1, 2, 2, 1]).unwrap();
         assert!(resize_bilinear(&x, [0, 2]).is_err());
         assert!(resize_bytes(&x, [1, 1], [0.0, 255.0]).is_err(), "not bytes");
-        assert_eq!(x.dtype(), DType::F32);
     }
 }
