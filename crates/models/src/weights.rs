@@ -5,7 +5,7 @@ use std::fmt::Display;
 use half::bf16;
 use scope_engine::{
     Device, Tensor,
-    ops::{Linear, Weights},
+    ops::{Embedding, Linear, Weights},
 };
 
 use crate::checkpoint::NetworkDescription;
@@ -165,6 +165,21 @@ impl<'a> Loader<'a> {
             Precision::Bf16 => {
                 let values: Vec<bf16> = values.iter().map(|&value| bf16::from_f32(value)).collect();
                 Linear::new(self.device, Weights::Bf16(&values), shape, bias)?
+            }
+        })
+    }
+
+    /// The table of `weight` `[rows, features]` below the prefix, kept in this loader's precision.
+    ///
+    /// # Errors
+    /// [`WeightError`] when it is missing or of another shape.
+    pub fn embedding(&self, rows: usize, features: usize) -> Result<Embedding, WeightError> {
+        let (values, shape) = (self.values("weight", &[rows, features])?, [rows, features]);
+        Ok(match self.precision {
+            Precision::F32 => Embedding::new(self.device, Weights::F32(&values), shape)?,
+            Precision::Bf16 => {
+                let values: Vec<bf16> = values.into_iter().map(bf16::from_f32).collect();
+                Embedding::new(self.device, Weights::Bf16(&values), shape)?
             }
         })
     }
