@@ -21,6 +21,17 @@ pub struct Quirks {
     pub unsorted_steps: bool,
     /// Reward Forcing counts one frame too few for the first chunk of a video.
     pub short_first_chunk: bool,
+    /// A prompt transition's first step is the embedding that it leaves, and one of a single step never gets away from
+    /// it. Otherwise each step moves, and the last one arrives.
+    pub stationary_first_step: bool,
+    /// A prompt transition whose target is nearer than 0.01 does not take place, and its target is never reached.
+    /// Otherwise it is a cut.
+    pub skipped_near_targets: bool,
+    /// While a prompt transition is on its way, and after a reset, the old prompts return unless the caller's have
+    /// changed to the new ones. Otherwise what was asked for last stays asked for.
+    pub returning_prompts: bool,
+    /// Another method of blending prompts waits for other prompts. Otherwise it has effect at once.
+    pub waiting_method: bool,
 }
 
 impl Quirks {
@@ -35,6 +46,10 @@ impl Quirks {
             restless_bank: true,
             unsorted_steps: true,
             short_first_chunk: true,
+            stationary_first_step: true,
+            skipped_near_targets: true,
+            returning_prompts: true,
+            waiting_method: true,
         }
     }
 }
