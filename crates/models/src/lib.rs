@@ -4,8 +4,13 @@
 //! device. Activations are channels-last: latents are `[frames, height, width, channels]`, tokens `[tokens, features]`.
 
 pub mod checkpoint;
+pub mod frames;
 pub mod lora;
+pub mod noise_controller;
+pub mod prompt;
+pub mod quant;
 pub mod quirks;
 pub mod schedule;
+pub mod text;
 pub mod wan;
 pub mod weights;

@@ -81,10 +81,18 @@ impl FlowSchedule {
     }
 }
 
+/// The first timestep of a chunk whose latents are video input mixed with this share of noise (0 to 1): somewhat below
+/// the share, which leaves the network more of the video.
+#[must_use]
+pub fn first_timestep(noise_scale: f64) -> f64 {
+    (1000.0 * noise_scale).trunc() - 100.0
+}
+
 /// Entry `index` of `count` evenly spaced values from 1 to 0, from whichever end is nearer, in `f32`.
 fn linspace_down(index: usize, count: usize) -> f32 {
     let step = 1.0 / (count - 1) as f32;
-    if index < count / 2 { 1.0 - step * index as f32 } else { step * (count - 1 - index) as f32 }
+    // Rounded once, like the recorded tables.
+    if index < count / 2 { (-step).mul_add(index as f32, 1.0) } else { step * (count - 1 - index) as f32 }
 }
 
 #[cfg(test)]

@@ -6,8 +6,13 @@
 
 mod case;
 mod dit;
+mod frames;
 mod generator;
 mod lora;
+mod prompts;
+mod quant;
+mod scheduler;
+mod text;
 
 use std::{env, fs, path::PathBuf};
 
@@ -18,9 +23,15 @@ type Replay = fn(&Case, &mut Check) -> anyhow::Result<()>;
 
 /// The replay of each `kind`.
 const KINDS: &[(&str, Replay)] = &[
+    ("blending", prompts::blending),
     ("dit_forward", dit::forward),
+    ("fp8_linear", quant::fp8_linear),
     ("generator", generator::replay),
     ("lora", lora::replay),
+    ("noise_controller", frames::noise_controller),
+    ("preprocess", frames::preprocess),
+    ("scheduler", scheduler::scheduler),
+    ("umt5_encoder", text::umt5),
     ("vace_forward", dit::vace_forward),
 ];
 

@@ -1,0 +1,209 @@
+//! Pictures to the tensors that models work on, and back.
+//!
+//! A model's video is `[frames, height, width, 3]` in RGB with values in [-1, 1]; masks are `[frames, height, width, 1]`
+//! with values in [0, 1].
+
+mod flow_colors;
+mod gray;
+
+use scope_engine::{
+    Device, Tensor,
+    ops::{affine_clamped, resize_bytes, to_bytes},
+};
+
+pub use flow_colors::flow_colors;
+pub use gray::gray;
+
+/// A picture in host memory, bytes row by row without gaps, channels together.
+#[derive(Clone, Copy, Debug)]
+pub struct Picture<'a> {
+    /// Rows.
+    pub height: usize,
+    /// Pixels of a row.
+    pub width: usize,
+    /// `height · width · channels` bytes: three channels, red, green, blue, or one in a mask.
+    pub bytes: &'a [u8],
+}
+
+/// Why pictures could not be used.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum FrameError {
+    /// There is no picture to make frames of.
+    #[error("there is no picture")]
+    Empty,
+    /// A picture does not have as many bytes as its size says.
+    #[error("picture {index} has {found} bytes where its size needs {expected}")]
+    Bytes {
+        /// Its place, from 0.
+        index: usize,
+        /// `height · width · channels`.
+        expected: usize,
+        /// What it has.
+        found: usize,
+    },
+    /// The engine refused an operator: a picture or the target has no area, say.
+    #[error(transparent)]
+    Engine(#[from] scope_engine::Error),
+}
+
+/// Which of `count` frames stand for `target` frames: evenly spread from the first to the last, to the nearest, halves
+/// to the even one.
+#[must_use]
+pub fn sample(count: usize, target: usize) -> Vec<usize> {
+    let (span, steps) = (count.saturating_sub(1), target.saturating_sub(1).max(1));
+    let nearest = |index: usize| {
+        let (whole, rest) = (index * span / steps, index * span % steps);
+        let up = match (2 * rest).cmp(&steps) {
+            std::cmp::Ordering::Less => false,
+            std::cmp::Ordering::Equal => whole % 2 == 1,
+            std::cmp::Ordering::Greater => true,
+        };
+        whole + usize::from(up)
+    };
+    (0..target).map(nearest).collect()
+}
+
+/// A model's video of `count` frames of size `[height, width]` from pictures of any sizes and number.
+///
+/// # Errors
+/// [`FrameError`] without a picture, or when one has another number of bytes than its size says.
+pub fn video(
+    device: &Device,
+    pictures: &[Picture<'_>],
+    size: [usize; 2],
+    count: usize,
+) -> Result<Tensor, FrameError> {
+    frames(device, pictures, 3, size, count, [-1.0, 1.0])
+}
+
+/// Masks, like [`video`]: black is 0, white is 1.
+///
+/// # Errors
+/// As [`video`].
+pub fn masks(
+    device: &Device,
+    pictures: &[Picture<'_>],
+    size: [usize; 2],
+    count: usize,
+) -> Result<Tensor, FrameError> {
+    frames(device, pictures, 1, size, count, [0.0, 1.0])
+}
+
+fn frames(
+    device: &Device,
+    pictures: &[Picture<'_>],
+    channels: usize,
+    [height, width]: [usize; 2],
+    count: usize,
+    range: [f32; 2],
+) -> Result<Tensor, FrameError> {
+    if pictures.is_empty() {
+        return Err(FrameError::Empty);
+    }
+    let mut out = Tensor::zeros(device, &[count, height, width, channels])?;
+    let mut last: Option<(usize, Tensor)> = None;
+    for (place, index) in sample(pictures.len(), count).into_iter().enumerate() {
+        // A picture that stands for several frames is resized once.
+        let frame = match last.take() {
+            Some((at, frame)) if at == index => frame,
+            _ => {
+                let picture = &pictures[index];
+                let expected = picture.height * picture.width * channels;
+                if picture.bytes.len() != expected {
+                    return Err(FrameError::Bytes { index, expected, found: picture.bytes.len() });
+                }
+                let shape = [1, picture.height, picture.width, channels];
+                resize_bytes(&Tensor::from_u8(device, &shape, picture.bytes)?, [height, width], range)?
+            }
+        };
+        out.write(place, &frame)?;
+        last = Some((index, frame));
+    }
+    Ok(out)
+}
+
+/// A decoded video with values in [0, 1], for display.
+///
+/// # Errors
+/// [`scope_engine::Error::DType`] unless the video is `f32`.
+pub fn for_display(video: Tensor) -> scope_engine::Result<Tensor> {
+    affine_clamped(video, 0.5, 0.5, [0.0, 1.0])
+}
+
+/// A decoded video as bytes, to the nearest.
+///
+/// # Errors
+/// [`scope_engine::Error::DType`] unless the video is `f32`.
+pub fn bytes(video: &Tensor) -> scope_engine::Result<Vec<u8>> {
+    // -1 is 0 and 1 is 255; the half makes the truncation a rounding.
+    to_bytes(video, 127.5, 128.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use scope_engine::Cpu;
+
+    use super::*;
+
+    fn device() -> Device {
+        Cpu::new(None).unwrap().into()
+    }
+
+    #[test]
+    fn samples_are_spread_evenly_and_halves_go_to_the_even_frame() {
+        assert_eq!(sample(12, 12), (0..12).collect::<Vec<_>>());
+        assert_eq!(sample(12, 13), [0, 1, 2, 3, 4, 5, 6, 6, 7, 8, 9, 10, 11]);
+        assert_eq!(sample(5, 2), [0, 4]);
+        assert_eq!(sample(1, 3), [0, 0, 0]);
+        assert_eq!(sample(4, 1), [0]);
+        assert!(sample(4, 0).is_empty());
+        for (count, target) in (1..30).flat_map(|count| (2..30).map(move |target| (count, target))) {
+            for (index, frame) in sample(count, target).into_iter().enumerate() {
+                let exact = index as f64 * (count - 1) as f64 / (target - 1) as f64;
+                assert_eq!(frame, exact.round_ties_even() as usize);
+            }
+        }
+    }
+
+    #[test]
+    fn pictures_of_any_size_become_frames_of_one_size() {
+        let (white, black) = ([255; 6 * 4 * 3], [0; 2 * 2 * 3]);
+        let pictures =
+            [Picture { height: 6, width: 4, bytes: &white }, Picture { height: 2, width: 2, bytes: &black }];
+        let video = video(&device(), &pictures, [4, 8], 3).unwrap();
+        assert_eq!(*video.shape(), [3, 4, 8, 3]);
+        let values = video.to_vec();
+        // Half way is a tie, which goes to the even frame.
+        assert!(values[..2 * 4 * 8 * 3].iter().all(|&v| v == 1.0));
+        assert!(values[2 * 4 * 8 * 3..].iter().all(|&v| v == -1.0));
+    }
+
+    #[test]
+    fn masks_have_one_channel_from_zero_to_one() {
+        let mask = Picture { height: 1, width: 2, bytes: &[0, 255] };
+        let masks = masks(&device(), &[mask], [1, 4], 1).unwrap();
+        assert_eq!(*masks.shape(), [1, 1, 4, 1]);
+        assert_eq!(masks.to_vec(), [0.0, 0.25, 0.75, 1.0]);
+    }
+
+    #[test]
+    fn unusable_pictures_are_named() {
+        assert!(matches!(video(&device(), &[], [2, 2], 1), Err(FrameError::Empty)));
+        let short = Picture { height: 2, width: 2, bytes: &[0; 11] };
+        let error = video(&device(), &[short], [2, 2], 1).unwrap_err();
+        assert!(matches!(error, FrameError::Bytes { index: 0, expected: 12, found: 11 }));
+        let flat = Picture { height: 0, width: 2, bytes: &[] };
+        assert!(matches!(video(&device(), &[flat], [2, 2], 1), Err(FrameError::Engine(_))));
+    }
+
+    #[test]
+    fn bytes_survive_the_way_through_a_model() {
+        let values: Vec<u8> = (0..=255).flat_map(|v| [v; 3]).collect();
+        let picture = Picture { height: 16, width: 16, bytes: &values };
+        let video = video(&device(), &[picture], [16, 16], 1).unwrap();
+        assert_eq!(bytes(&video).unwrap(), values);
+        let shown = for_display(video).unwrap().to_vec();
+        assert!(shown.iter().zip(&values).all(|(shown, &v)| (shown - f32::from(v) / 255.0).abs() < 1e-6));
+    }
+}
