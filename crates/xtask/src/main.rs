@@ -4,6 +4,7 @@
 //! end in a table and the line `N passed, N failed`. The exit code is 0 only when nothing failed.
 #![allow(clippy::print_stdout, reason = "a command-line tool talks on standard output")]
 
+mod golden;
 mod process;
 mod steps;
 mod tools;
@@ -62,6 +63,10 @@ fn run(args: Vec<String>) -> Result<bool> {
         help();
         return Ok(false);
     }
+    if names[0] == "golden" {
+        let [_, folder] = &names[..] else { bail!("golden takes one folder of recorded cases") };
+        return golden::replay(&Context::new(install)?, folder).map(|()| true);
+    }
     let plan = plan(&names)?;
     let context = Context::new(install)?;
     Ok(steps::run_all(&context, &plan))
@@ -92,6 +97,7 @@ fn help() {
     for step in steps::STEPS {
         println!("  {:10} {}", step.name, step.about);
     }
+    println!("\ngolden DIR     replay the recorded cases of a folder against our models, and show a table");
     println!("\n--no-install   install nothing: a step whose tool is missing is skipped or fails");
 }
 

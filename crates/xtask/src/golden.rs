@@ -1,0 +1,40 @@
+//! `cargo xtask golden DIR`: every recorded case of a folder, replayed by the models' golden test.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result, bail};
+
+use crate::process::{Context, run};
+
+/// Runs the golden test with `folder` as a further folder of cases; its table of cases goes to standard output.
+pub(crate) fn replay(context: &Context, folder: &str) -> Result<()> {
+    let folder = cases(Path::new(folder))?;
+    let args = ["test", "--release", "-p", "scope-models", "--test", "golden", "--", "--nocapture"];
+    run(context.cargo_command(&args).env("SCOPE_GOLDEN_DIR", folder))
+}
+
+/// The folder as the test finds it, which runs elsewhere; refused if there is no case in it.
+fn cases(folder: &Path) -> Result<PathBuf> {
+    let shown = folder.display();
+    let folder = fs::canonicalize(folder).with_context(|| format!("looking for the folder {shown}"))?;
+    let mut entries = folder.read_dir().with_context(|| format!("reading {shown}"))?;
+    let is_case = |path: &Path| path.extension().is_some_and(|extension| extension == "safetensors");
+    if !entries.any(|entry| entry.is_ok_and(|entry| is_case(&entry.path()))) {
+        bail!("{shown} holds no case: a case is NAME.json beside NAME.safetensors");
+    }
+    Ok(folder)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_without_cases_is_refused() {
+        let own = Path::new(env!("CARGO_MANIFEST_DIR"));
+        assert!(cases(own).is_err());
+        assert!(cases(&own.join("nowhere")).is_err());
+        assert!(cases(&own.join("../models/tests/golden/data")).is_ok());
+    }
+}
