@@ -75,6 +75,16 @@ impl Tensor {
         Ok(Self { shape, offset: 0, storage: Storage::Cpu(cpu.clone(), CpuStorage::I32(buffer)) })
     }
 
+    /// A tensor of `f32`s that `fill` writes in host memory.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] when the shape has too many dimensions or elements.
+    pub fn from_fn(device: &Device, shape: &[usize], fill: impl FnOnce(&mut [f32])) -> Result<Self> {
+        let mut tensor = Self::zeros(device, shape)?;
+        fill(tensor.f32s_mut("tensor")?);
+        Ok(tensor)
+    }
+
     /// A tensor of zeros.
     ///
     /// # Errors

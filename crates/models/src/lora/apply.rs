@@ -101,11 +101,16 @@ pub fn attach(
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+    use scope_engine::{Cpu, Device, Tensor};
+
     use super::*;
     use crate::{
         checkpoint::{Checkpoint, Linear},
         lora::keys::LoraRules,
-        weights::TensorMap,
+        quirks::Quirks,
+        wan::{Adapters, Call, Family, KvCache, WanConfig},
+        weights::{Precision, RandomWeights, TensorMap},
     };
 
     fn lora_bytes(a: &[f32], b: &[f32]) -> Vec<u8> {
@@ -132,6 +137,72 @@ mod tests {
         assert_eq!(merged.read("q.weight").expect("weight"), [3.0, 22.0, 3.5, 9.0]);
         assert_eq!(merged.read("q.bias").expect("bias"), [5.0, 6.0]);
         assert_eq!(merged.shape("q.weight"), Some(vec![2, 2]));
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(8))]
+
+        #[test]
+        fn a_merged_file_gives_what_an_attached_one_gives(rank in 1usize..5, strength in -1.5f32..1.5, layer in 0usize..26) {
+            let config = WanConfig {
+                dim: 24,
+                ffn_dim: 32,
+                freq_dim: 16,
+                text_dim: 8,
+                text_len: 6,
+                in_dim: 4,
+                out_dim: 4,
+                num_heads: 2,
+                num_layers: 2,
+                eps: 1e-6,
+            };
+            let layers = config.description().linears().to_vec();
+            let layer = &layers[layer];
+            let ramp = |count: usize| (0..count).map(|i| (i as f32 * 1.3).sin() * 0.3).collect::<Vec<f32>>();
+            let bytes = |values: Vec<f32>| values.iter().flat_map(|value| value.to_le_bytes()).collect::<Vec<_>>();
+            let (a, b) = (bytes(ramp(rank * layer.in_features)), bytes(ramp(layer.out_features * rank)));
+            let view = |shape, data| safetensors::tensor::TensorView::new(safetensors::Dtype::F32, shape, data).expect("view");
+            let tensors = [
+                (format!("{}.lora_A.weight", layer.module), view(vec![rank, layer.in_features], &a)),
+                (format!("{}.lora_B.weight", layer.module), view(vec![layer.out_features, rank], &b)),
+            ];
+            let bytes = safetensors::serialize(tensors, None).expect("a file");
+            let file = Checkpoint::from_bytes("l.safetensors", bytes).expect("a file");
+            let lora = LoraFile::parse(&file, &layers, LoraRules::Standard).expect("adapters");
+
+            let device = Device::from(Cpu::new(None).expect("threads"));
+            let base = RandomWeights::new(&[&config.description()], 5);
+            let flow = |merged: bool| {
+                let files = [(&lora, strength)];
+                let source = Merged::new(&base, if merged { &files } else { &[] });
+                let loader = Loader::new(&source, &device, Precision::F32);
+                let mut model = WanTransformer::load(&loader, &config, None).expect("a model");
+                if !merged {
+                    attach(&mut model, &lora, 0, &loader).expect("attached");
+                }
+                let adapters = Adapters(vec![strength]);
+                let text = Tensor::from_f32(&device, &[3, 8], &ramp(24)).expect("text");
+                let text = model.text_context(&text, &adapters).expect("text");
+                let latents = Tensor::from_f32(&device, &[2, 4, 4, 4], &ramp(128)).expect("latents");
+                let mut cache = KvCache::new(&device, &config, &Family::longlive().cache, 4, 0).expect("a cache");
+                let call = Call {
+                    latents: &latents,
+                    timesteps: &[500.0],
+                    start_frame: 0,
+                    text: &text,
+                    adapters: &adapters,
+                    vace: None,
+                    cache_weight: None,
+                    clean: false,
+                    recache: false,
+                    quirks: Quirks::default(),
+                };
+                model.forward(&call, &mut cache).expect("a flow").to_vec()
+            };
+            for (merged, attached) in flow(true).iter().zip(flow(false)) {
+                prop_assert!((merged - attached).abs() < 1e-4 * merged.abs().max(1.0), "{merged} and {attached}");
+            }
+        }
     }
 
     #[test]

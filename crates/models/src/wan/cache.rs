@@ -5,7 +5,12 @@ use scope_engine::{
     ops::{self, Keys, RopeTable, TokenGrid},
 };
 
-use super::{Plan, WanConfig, WanError, Window, window::runs};
+use smallvec::SmallVec;
+
+use super::{
+    Plan, WanConfig, WanError, Window,
+    window::{Slots, runs},
+};
 use crate::quirks::Quirks;
 
 /// What becomes of the sink frames when frames are evicted.
@@ -59,6 +64,7 @@ pub struct KvCache {
     pub(super) text: Vec<Option<TextKeys>>,
     pub(super) vace_text: Vec<Option<TextKeys>>,
     bank_state: BankState,
+    scratch: Scratch,
 }
 
 /// Frames recorded in the bank, and frames in it if it never forgot any.
@@ -89,6 +95,9 @@ struct LayerBank {
     v_new: Tensor,
 }
 
+/// Keys and values in runs, each with the constant that is added to its scores. Few enough to stay off the heap.
+pub(super) type KeyRuns = SmallVec<[(Tensor, Tensor, f32); 4]>;
+
 /// Keys and values of the text for one layer; the last row stands for all padding positions.
 #[derive(Clone, Debug)]
 pub(super) struct TextKeys {
@@ -100,12 +109,13 @@ pub(super) struct TextKeys {
 
 impl TextKeys {
     /// The keys as runs: identical padding positions are one key that weighs as much as all of them.
-    pub(super) fn runs(&self) -> scope_engine::Result<Vec<(Tensor, Tensor, f32)>> {
+    pub(super) fn runs(&self) -> scope_engine::Result<KeyRuns> {
+        let mut runs = KeyRuns::new();
         if self.padding == 0 {
-            return Ok(vec![(self.k.clone(), self.v.clone(), 0.0)]);
+            runs.push((self.k.clone(), self.v.clone(), 0.0));
+            return Ok(runs);
         }
         let text = self.k.dim(0) - 1;
-        let mut runs = Vec::with_capacity(2);
         if text > 0 {
             runs.push((self.k.narrow(0, text)?, self.v.narrow(0, text)?, 0.0));
         }
@@ -113,14 +123,15 @@ impl TextKeys {
         Ok(runs)
     }
 
-    /// The mean key over all text positions: `[heads · head_dim]`.
-    fn mean_key(&self) -> Vec<f32> {
-        let features = self.k.dim(1) * self.k.dim(2);
-        let values = self.k.to_vec();
-        let rows = self.k.dim(0);
-        let mut mean = vec![0.0; features];
+    /// The mean key over all text positions, `[heads · head_dim]`, into the front of `scratch`.
+    fn mean_key(&self, scratch: &mut Vec<f32>) -> scope_engine::Result<()> {
+        let (rows, features) = (self.k.dim(0), self.k.dim(1) * self.k.dim(2));
+        scratch.clear();
+        scratch.resize(features * (rows + 1), 0.0);
+        let (mean, keys) = scratch.split_at_mut(features);
+        self.k.copy_to(keys)?;
         let mut total = 0.0;
-        for (index, row) in values.chunks_exact(features.max(1)).enumerate() {
+        for (index, row) in keys.chunks_exact(features.max(1)).enumerate() {
             let weight = if index + 1 == rows && self.padding > 0 { self.padding as f32 } else { 1.0 };
             total += weight;
             for (mean, value) in mean.iter_mut().zip(row) {
@@ -128,7 +139,7 @@ impl TextKeys {
             }
         }
         mean.iter_mut().for_each(|value| *value /= total);
-        mean
+        Ok(())
     }
 }
 
@@ -180,6 +191,7 @@ impl KvCache {
             text: vec![None; config.num_layers],
             vace_text: vec![None; vace_blocks],
             bank_state: BankState::default(),
+            scratch: Scratch::default(),
         })
     }
 
@@ -240,7 +252,8 @@ impl KvCache {
         match self.layers.get(layer) {
             Some(cache) if self.window.filled() > 0 => {
                 let slots = self.window.slots();
-                Ok(Some((self.gather(&cache.k, slots)?, self.gather(&cache.v, slots)?)))
+                let tokens = self.frame_tokens;
+                Ok(Some((gather(&cache.k, slots, tokens)?, gather(&cache.v, slots, tokens)?)))
             }
             _ => Ok(None),
         }
@@ -251,14 +264,6 @@ impl KvCache {
     pub fn bank(&self, layer: usize) -> Option<(Tensor, Tensor)> {
         let bank = self.layers.get(layer)?.bank.as_ref()?;
         Some((bank.k.clone(), bank.v.clone()))
-    }
-
-    fn gather(&self, memory: &Tensor, slots: &[usize]) -> scope_engine::Result<Tensor> {
-        let frames: Vec<Tensor> = slots
-            .iter()
-            .map(|&slot| memory.narrow(slot * self.frame_tokens, self.frame_tokens))
-            .collect::<Result<_, _>>()?;
-        Tensor::concat(&frames.iter().collect::<Vec<_>>())
     }
 
     /// Plans a call with `frames` frames from `start` on. `clean` is the pass over finished frames at timestep 0,
@@ -313,15 +318,15 @@ impl KvCache {
                 bank.v.write(at, &bank.v_new)?;
                 continue;
             }
-            let kept = bank.most_like(self.text.get(layer).and_then(Option::as_ref), self.frame_tokens);
+            let text = self.text.get(layer).and_then(Option::as_ref);
+            let kept = bank.most_like(text, self.frame_tokens, &mut self.scratch)?;
             let kept = &kept[..config.frames.saturating_sub(1).min(kept.len())];
-            let frame =
-                |memory: &Tensor, frame: usize| memory.narrow(frame * self.frame_tokens, self.frame_tokens);
             let join = |memory: &Tensor, new: &Tensor| {
-                let mut frames =
-                    kept.iter().map(|&index| frame(memory, index)).collect::<Result<Vec<_>, _>>()?;
-                frames.push(new.clone());
-                Tensor::concat(&frames.iter().collect::<Vec<_>>())
+                if kept.is_empty() {
+                    return Ok(new.clone());
+                }
+                let old = gather(memory, kept, self.frame_tokens)?;
+                Tensor::concat(&[&old, new])
             };
             (bank.k, bank.v) = (join(&bank.k, &bank.k_new)?, join(&bank.v, &bank.v_new)?);
         }
@@ -332,24 +337,42 @@ impl KvCache {
 impl LayerBank {
     /// The frames of the bank, those first whose keys look most like the text's: by the mean of `text key · key` over
     /// text positions, heads and tokens (MemFlow's relevance score).
-    fn most_like(&self, text: Option<&TextKeys>, frame_tokens: usize) -> Vec<usize> {
+    fn most_like(
+        &self,
+        text: Option<&TextKeys>,
+        frame_tokens: usize,
+        scratch: &mut Scratch,
+    ) -> Result<Slots, WanError> {
         let features = self.k.dim(1) * self.k.dim(2);
-        let text = text.map_or_else(|| vec![0.0; features], TextKeys::mean_key);
-        let mut scores: Vec<(usize, f32)> = self
-            .k
-            .to_vec()
-            .chunks_exact((frame_tokens * features).max(1))
-            .map(|frame| {
-                let dots = frame
-                    .chunks_exact(features.max(1))
-                    .map(|key| key.iter().zip(&text).map(|(k, t)| k * t).sum::<f32>());
-                dots.sum()
-            })
-            .enumerate()
-            .collect();
-        scores.sort_by(|a, b| b.1.total_cmp(&a.1));
-        scores.into_iter().map(|(frame, _)| frame).collect()
+        match text {
+            Some(text) => text.mean_key(&mut scratch.text)?,
+            None => {
+                scratch.text.clear();
+                scratch.text.resize(features, 0.0);
+            }
+        }
+        scratch.bank.resize(self.k.shape().numel(), 0.0);
+        self.k.copy_to(&mut scratch.bank)?;
+        let text = &scratch.text[..features];
+        let score = |frame: &[f32]| {
+            let dots = frame
+                .chunks_exact(features.max(1))
+                .map(|key| key.iter().zip(text).map(|(k, t)| k * t).sum::<f32>());
+            dots.sum::<f32>()
+        };
+        let frames = scratch.bank.chunks_exact((frame_tokens * features).max(1));
+        let mut scores: SmallVec<[(usize, f32); 16]> = frames.map(score).enumerate().collect();
+        // By score, then by age: an order without ties needs no scratch memory to sort stably.
+        scores.sort_unstable_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
+        Ok(scores.into_iter().map(|(frame, _)| frame).collect())
     }
+}
+
+/// Host memory for choosing among the frames of a bank, kept from choice to choice.
+#[derive(Clone, Debug, Default)]
+struct Scratch {
+    text: Vec<f32>,
+    bank: Vec<f32>,
 }
 
 /// A factor on the weight of keys between the first cached frame and the newest frames (Krea's cache bias).
@@ -406,20 +429,14 @@ impl LayerCache {
         grid: TokenGrid,
         rope: &RopeTable,
         bias: Option<KeyBias>,
-    ) -> Result<Vec<(Tensor, Tensor, f32)>, WanError> {
+    ) -> Result<KeyRuns, WanError> {
         let tokens = grid.height * grid.width;
         let slots = &plan.window.attended;
-        let mut parts = Vec::new();
+        let mut parts = KeyRuns::new();
         if policy.relative_positions {
-            let frames = |memory: &Tensor| {
-                let frames: Vec<Tensor> = slots
-                    .iter()
-                    .map(|&slot| memory.narrow(slot * tokens, tokens))
-                    .collect::<Result<_, _>>()?;
-                Tensor::concat(&frames.iter().collect::<Vec<_>>())
-            };
             let place = TokenGrid { start: 0, frames: slots.len(), ..grid };
-            parts.push((ops::rope(frames(&self.k)?, rope, place)?, frames(&self.v)?, 0.0));
+            let k = ops::rope(gather(&self.k, slots, tokens)?, rope, place)?;
+            parts.push((k, gather(&self.v, slots, tokens)?, 0.0));
         } else {
             let mut push = |slots: &[usize], bias: f32| {
                 for (first, count) in runs(slots) {
@@ -446,7 +463,104 @@ impl LayerCache {
     }
 }
 
+/// The frames in these slots, one after the other.
+fn gather(memory: &Tensor, slots: &[usize], tokens: usize) -> scope_engine::Result<Tensor> {
+    let mut frames: SmallVec<[Tensor; 16]> = SmallVec::new();
+    for &slot in slots {
+        frames.push(memory.narrow(slot * tokens, tokens)?);
+    }
+    let frames: SmallVec<[&Tensor; 16]> = frames.iter().collect();
+    Tensor::concat(&frames)
+}
+
 /// The runs as the attention operator takes them.
-pub(super) fn keys(parts: &[(Tensor, Tensor, f32)]) -> Vec<Keys<'_>> {
+pub(super) fn keys(parts: &[(Tensor, Tensor, f32)]) -> SmallVec<[Keys<'_>; 4]> {
     parts.iter().map(|(k, v, bias)| Keys { k, v, bias: *bias }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use scope_engine::{Cpu, ops::AttentionOptions};
+
+    use super::*;
+
+    const TOKENS: usize = 4;
+    const HEADS: usize = 2;
+    const DIM: usize = 6;
+
+    /// Keys, values or queries of one frame, the same for the same frame and role.
+    fn rows(device: &Device, frame: usize, role: usize) -> Tensor {
+        let values: Vec<f32> = (0..TOKENS * HEADS * DIM)
+            .map(|i| ((i + 101 * frame + 7001 * role) as f32 * 0.731).sin())
+            .collect();
+        Tensor::from_f32(device, &[TOKENS, HEADS, DIM], &values).expect("rows")
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(30))]
+
+        /// A rolling cache gives what attention to the whole past gives under a mask of sink and window.
+        #[test]
+        fn the_ring_equals_masked_attention_to_everything(
+            window in 3usize..9,
+            sink in 0usize..3,
+            chunk in 1usize..3,
+            chunks in 1usize..10,
+            steps in 1usize..3,
+            relative in any::<bool>(),
+        ) {
+            prop_assume!(window >= sink + chunk);
+            let device = Device::from(Cpu::new(std::num::NonZero::new(1)).expect("threads"));
+            let config = WanConfig { dim: HEADS * DIM, num_heads: HEADS, num_layers: 1, ..WanConfig::t2v_1_3b() };
+            let policy = CachePolicy {
+                window_frames: window,
+                sink_frames: sink,
+                sink_update: SinkUpdate::Fixed,
+                relative_positions: relative,
+                protect_sink: true,
+                bank: None,
+            };
+            let rope = RopeTable::new(DIM, 64, 1e4).expect("a table");
+            let mut cache = KvCache::new(&device, &config, &policy, TOKENS, 0).expect("a cache");
+            let grid = |start, frames| TokenGrid { start, frames, height: 2, width: 2 };
+            let join = |start: usize, role| {
+                let frames: Vec<Tensor> = (start..start + chunk).map(|frame| rows(&device, frame, role)).collect();
+                Tensor::concat(&frames.iter().collect::<Vec<_>>()).expect("rows")
+            };
+            for start in (0..chunks * chunk).step_by(chunk) {
+                for step in 0..steps {
+                    let plan = cache.plan(start, chunk, false, false).expect("fits");
+                    let held = plan.window.attended.len();
+                    // Earlier steps leave other keys behind, which the last step must overwrite.
+                    let (k, v, q) = (join(start, 10 * (steps - step)), join(start, 20 * (steps - step)), join(start, 1));
+                    let place = grid(if relative { held - chunk } else { start }, chunk);
+                    let k = if relative { k } else { ops::rope(k, &rope, place).expect("rope") };
+                    let q = ops::rope(q, &rope, place).expect("rope");
+                    cache.layers[0].store(&plan, &policy, Quirks::default(), TOKENS, &k, &v).expect("stored");
+                    let parts = cache.layers[0].attended(&plan, &policy, place, &rope, None).expect("attended");
+                    let got = ops::attention(&q, &keys(&parts), &AttentionOptions::default()).expect("attention");
+                    drop(parts);
+                    cache.commit(&plan);
+                    if step + 1 < steps {
+                        continue;
+                    }
+                    let end = start + chunk;
+                    let masked = |frame: usize| frame >= sink && frame + (window - sink) < end;
+                    // Relative positions count the visible frames only.
+                    let position = |frame: usize| if relative { (0..frame).filter(|&f| !masked(f)).count() } else { frame };
+                    let past: Vec<_> = (0..end)
+                        .map(|frame| {
+                            let k = ops::rope(rows(&device, frame, 10), &rope, grid(position(frame), 1)).expect("rope");
+                            (k, rows(&device, frame, 20), if masked(frame) { -1e9 } else { 0.0 })
+                        })
+                        .collect();
+                    let expected = ops::attention(&q, &keys(&past), &AttentionOptions::default()).expect("attention");
+                    for (got, expected) in got.to_vec().iter().zip(expected.to_vec()) {
+                        prop_assert!((got - expected).abs() < 1e-5, "{got} for {expected}");
+                    }
+                }
+            }
+        }
+    }
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use scope_engine::Tensor;
+use smallvec::{SmallVec, smallvec};
 
 use super::{
     Adapters, Call, Family, KvCache, TextChange, TextContext, VaceContext, WanError, WanTransformer,
@@ -223,8 +224,8 @@ impl ChunkStream {
     }
 
     /// The timesteps of a chunk.
-    fn steps(&self, request: &ChunkRequest<'_>) -> Vec<f64> {
-        let mut steps = request.steps.to_vec();
+    fn steps(&self, request: &ChunkRequest<'_>) -> SmallVec<[f64; 8]> {
+        let mut steps = SmallVec::from_slice(request.steps);
         if let (Some(scale), Some(&first)) = (request.noise_scale, request.steps.first()) {
             let replaced = (1000.0 * scale).trunc() - 100.0;
             if self.quirks.unsorted_steps {
@@ -263,8 +264,9 @@ impl ChunkStream {
 
     /// Passes the newest frames through the model again, with the new text.
     fn recache(&mut self, text: &TextContext, history_frames: usize) -> Result<(), WanError> {
-        let frames: Vec<&Tensor> = self.history.iter().collect();
+        let frames: SmallVec<[&Tensor; 16]> = self.history.iter().collect();
         let joined = Tensor::concat(&frames)?;
+        drop(frames);
         let count = self.frame.min(history_frames).min(joined.dim(0));
         let newest = joined.narrow(joined.dim(0) - count, count)?;
         self.model.settle_bank(text, &self.adapters, &mut self.cache, self.quirks)?;
@@ -285,9 +287,10 @@ impl ChunkStream {
                 expected: "one latent frame".into(),
             });
         };
-        let mut frames = vec![past];
+        let mut frames: SmallVec<[&Tensor; 16]> = smallvec![past];
         frames.extend(&self.history);
         let context = Tensor::concat(&frames)?;
+        drop(frames);
         self.cache.rewind();
         self.pass(&context, 0, text, false, false)
     }

@@ -5,6 +5,8 @@ use scope_engine::{
     ops::{self, Activation, Linear, Modulation, RopeTable, TokenGrid},
 };
 
+use smallvec::SmallVec;
+
 use super::{
     Adapters, KvCache, Projection, VaceContext, WanConfig, WanError,
     block::{Block, SelfAttention, Shared},
@@ -226,9 +228,8 @@ impl WanTransformer {
         }
         cache.commit(&plan);
 
-        let dim = self.config.dim;
         // The head's table: its own shift and scale, each plus the time embedding of the frame.
-        let head = ops::add(repeat_parts(&embedding, 2, dim)?, &self.head_modulation)?;
+        let head = ops::add(twice(&embedding)?, &self.head_modulation)?;
         let part = |part| Modulation { table: &head, part };
         let y = ops::modulated_layer_norm(&x, self.config.eps, part(1), part(0))?;
         let y = self.head.forward(&y, Activation::None, call.adapters)?;
@@ -263,13 +264,12 @@ impl WanTransformer {
         let WanConfig { dim, freq_dim, .. } = self.config;
         let same = call.timesteps.windows(2).all(|pair| pair[0] == pair[1]);
         let timesteps = if same { &call.timesteps[..1] } else { call.timesteps };
-        let rows: Vec<f32> = timesteps
-            .iter()
-            .flat_map(|&timestep| {
-                sinusoid(timestep, freq_dim, call.quirks.single_precision_time && self.vace.is_some())
-            })
-            .collect();
-        let rows = Tensor::from_f32(&self.device, &[timesteps.len(), freq_dim], &rows)?;
+        let single = call.quirks.single_precision_time && self.vace.is_some();
+        let rows = Tensor::from_fn(&self.device, &[timesteps.len(), freq_dim], |rows| {
+            for (&timestep, row) in timesteps.iter().zip(rows.chunks_exact_mut(freq_dim.max(1))) {
+                sinusoid(timestep, single, row);
+            }
+        })?;
         let inner = self.time[0].forward(&rows, Activation::Silu, call.adapters)?;
         let embedding = self.time[1].forward(&inner, Activation::None, call.adapters)?;
         let active = ops::activate(embedding.clone(), Activation::Silu)?;
@@ -337,10 +337,13 @@ pub(super) fn padding_to_128(keys: usize) -> usize {
     keys.next_multiple_of(128) - keys
 }
 
-/// `[frames, dim]` as `[frames, parts, dim]`, every part the same.
-fn repeat_parts(x: &Tensor, parts: usize, dim: usize) -> scope_engine::Result<Tensor> {
-    let frames = x.dim(0);
-    let rows = (0..frames).map(|frame| x.narrow(frame, 1)).collect::<Result<Vec<_>, _>>()?;
-    let repeated: Vec<&Tensor> = rows.iter().flat_map(|row| std::iter::repeat_n(row, parts)).collect();
-    Tensor::concat(&repeated)?.reshape(&[frames, parts, dim])
+/// `[frames, dim]` as `[frames, 2, dim]`, both parts the same.
+fn twice(x: &Tensor) -> scope_engine::Result<Tensor> {
+    let (frames, dim) = (x.dim(0), x.dim(1));
+    let mut rows: SmallVec<[Tensor; 16]> = SmallVec::new();
+    for frame in 0..frames {
+        rows.push(x.narrow(frame, 1)?);
+    }
+    let pairs: SmallVec<[&Tensor; 32]> = rows.iter().flat_map(|row| [row, row]).collect();
+    Tensor::concat(&pairs)?.reshape(&[frames, 2, dim])
 }

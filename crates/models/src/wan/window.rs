@@ -3,14 +3,19 @@
 //! Frames have a *logical* order: first the sink frames, which stay, then the others, oldest first. Memory is made of
 //! *slots*, one frame each. Eviction renames slots instead of moving keys.
 
+use smallvec::SmallVec;
+
 use super::WanError;
+
+/// Slots of frames: as many as the published families have stay off the heap.
+pub(crate) type Slots = SmallVec<[usize; 16]>;
 
 /// State of a rolling window of frames with a fixed sink.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Window {
     sink: usize,
     /// Slot of each logical position.
-    slots: Vec<usize>,
+    slots: Slots,
     /// Logical positions in use.
     filled: usize,
     /// Frames generated so far: the end of the newest, counted from the start of the stream.
@@ -21,13 +26,13 @@ pub struct Window {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Plan {
     /// Slots of the frames that the call evicts, oldest first.
-    pub evicted: Vec<usize>,
+    pub(crate) evicted: Slots,
     /// For each new frame of the call, the slot it is written to; `None` if it would overwrite a protected sink frame.
-    pub writes: Vec<Option<usize>>,
+    pub(crate) writes: SmallVec<[Option<usize>; 16]>,
     /// Slots attended to, in logical order.
-    pub attended: Vec<usize>,
+    pub(crate) attended: Slots,
     /// Slots of the sink frames that are filled after the call.
-    pub sink: Vec<usize>,
+    pub(crate) sink: Slots,
     after: Window,
 }
 
@@ -89,7 +94,7 @@ impl Window {
         let refuse = || WanError::Window { start, frames, window: capacity, sink: self.sink, end: self.end };
         let end = start.checked_add(frames).ok_or_else(refuse)?;
         let mut after = self.clone();
-        let mut evicted = Vec::new();
+        let mut evicted = Slots::new();
         let new = end.saturating_sub(self.end);
         // A repetition can't reach back beyond what is held, nor a new call leave a gap.
         if frames == 0 || frames > self.filled + new || new > frames {
@@ -120,8 +125,8 @@ impl Window {
         let writes = (first..after.filled)
             .map(|position| (position >= protected).then(|| after.slots[position]))
             .collect();
-        let sink = after.slots[..self.sink.min(after.filled)].to_vec();
-        Ok(Plan { evicted, writes, attended: after.slots[..after.filled].to_vec(), sink, after })
+        let sink = Slots::from_slice(&after.slots[..self.sink.min(after.filled)]);
+        Ok(Plan { evicted, writes, attended: Slots::from_slice(&after.slots[..after.filled]), sink, after })
     }
 
     /// Makes the plan's result the state. The plan must come from this window.
@@ -131,10 +136,10 @@ impl Window {
 }
 
 /// Runs of neighbouring slots, in order of memory: `(first, count)`.
-pub(crate) fn runs(slots: &[usize]) -> Vec<(usize, usize)> {
-    let mut sorted = slots.to_vec();
+pub(crate) fn runs(slots: &[usize]) -> SmallVec<[(usize, usize); 16]> {
+    let mut sorted = Slots::from_slice(slots);
     sorted.sort_unstable();
-    let mut runs: Vec<(usize, usize)> = Vec::new();
+    let mut runs: SmallVec<[(usize, usize); 16]> = SmallVec::new();
     for slot in sorted {
         match runs.last_mut() {
             Some((first, count)) if *first + *count == slot => *count += 1,
@@ -191,7 +196,7 @@ mod tests {
             }
             let mut slots = window.slots.clone();
             slots.sort_unstable();
-            prop_assert_eq!(slots, (0..capacity).collect::<Vec<_>>());
+            prop_assert_eq!(slots.to_vec(), (0..capacity).collect::<Vec<_>>());
         }
     }
 
@@ -226,7 +231,7 @@ mod tests {
 
     #[test]
     fn neighbouring_slots_are_one_run() {
-        assert_eq!(runs(&[4, 0, 1, 5, 2, 8]), [(0, 3), (4, 2), (8, 1)]);
+        assert_eq!(runs(&[4, 0, 1, 5, 2, 8])[..], [(0, 3), (4, 2), (8, 1)]);
         assert!(runs(&[]).is_empty());
     }
 }
