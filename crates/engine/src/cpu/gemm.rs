@@ -19,6 +19,9 @@ pub(crate) const VECTORS: usize = 2;
 /// Tiles of rows that share one pass over the panels.
 const TILES: usize = 8;
 
+/// Steps along the inner dimension that are taken at a time.
+const CHUNK: usize = 4;
+
 /// Width of a panel in columns on this machine.
 pub(crate) fn panel_columns(cpu: &Cpu) -> usize {
     struct Lanes;
@@ -132,8 +135,11 @@ pub(crate) trait Rows: Sync {
     /// A segment and the run of the inner dimension that it holds.
     fn segment(&self, index: usize, whole: bool) -> (Self::Segment, Range<usize>);
 
-    /// The elements of a segment of a row.
-    fn elements(&self, place: Self::Place, segment: Self::Segment) -> &[f32];
+    /// Where a segment of a row begins.
+    fn start(&self, place: Self::Place, segment: Self::Segment) -> usize;
+
+    /// The elements of a segment that begins at `start`.
+    fn elements(&self, start: usize, segment: Self::Segment) -> &[f32];
 }
 
 /// Rows of `depth` elements, `stride` apart.
@@ -178,23 +184,21 @@ impl Rows for Dense<'_> {
     }
 
     #[inline(always)]
-    fn elements(&self, place: usize, (): ()) -> &[f32] {
-        &self.data[place..place + self.depth]
+    fn start(&self, place: usize, (): ()) -> usize {
+        place
+    }
+
+    #[inline(always)]
+    fn elements(&self, start: usize, (): ()) -> &[f32] {
+        &self.data[start..start + self.depth]
     }
 }
 
-/// What happens to a finished row of a panel: `finish(row, first_column, values)` stores or changes the values in place.
+/// What happens to a row of sums: it is changed in place while it is near. Each kind of [`Rows`] has one of these, not
+/// several: the kernel is compiled for every pair.
 pub(crate) trait Finish: Sync {
-    /// `out` holds sums (with the bias) of the columns from `column` on; it becomes the result.
-    fn finish(&self, row: usize, column: usize, out: &mut [f32]);
-}
-
-/// The sums as they are.
-pub(crate) struct Store;
-
-impl Finish for Store {
-    #[inline(always)]
-    fn finish(&self, _: usize, _: usize, _: &mut [f32]) {}
+    /// `out` holds the sums (with the bias) of row `row` of the result; it becomes the result.
+    fn finish(&self, row: usize, out: &mut [f32]);
 }
 
 /// An activation function of each sum.
@@ -206,13 +210,6 @@ pub(crate) enum Activate {
     LeakyRelu(f32),
     Sigmoid,
     Tanh,
-}
-
-impl Finish for Activate {
-    #[inline(always)]
-    fn finish(&self, _: usize, _: usize, out: &mut [f32]) {
-        self.apply(out);
-    }
 }
 
 impl Activate {
@@ -300,13 +297,11 @@ impl<R: Rows, F: Finish> Block<'_, R, F> {
         while count - row >= MR {
             let tiles = ((count - row) / MR).min(TILES);
             self.tiles::<S, MR>(simd, row, tiles);
+            self.finish(row, tiles * MR);
             row += tiles * MR;
         }
-        if count - row >= 8 && MR > 8 {
-            self.tiles::<S, 8>(simd, row, 1);
-            row += 8;
-        }
-        if count - row >= 4 {
+        let rest = row;
+        while count - row >= 4 {
             self.tiles::<S, 4>(simd, row, 1);
             row += 4;
         }
@@ -314,6 +309,7 @@ impl<R: Rows, F: Finish> Block<'_, R, F> {
             self.tiles::<S, 1>(simd, row, 1);
             row += 1;
         }
+        self.finish(rest, count - rest);
     }
 
     /// All panels for `tiles` tiles of `MR` rows each, from `row` on: a panel is used for all tiles while it is near.
@@ -364,7 +360,7 @@ impl<R: Rows, F: Finish> Block<'_, R, F> {
         }
     }
 
-    /// Stores and finishes the sums of `MR` rows from `row` on.
+    /// Stores the sums of `MR` rows from `row` on.
     #[inline(always)]
     fn put<S: Simd, const MR: usize, const V: usize>(
         &mut self,
@@ -374,11 +370,27 @@ impl<R: Rows, F: Finish> Block<'_, R, F> {
         acc: &[[S::f32s; V]; MR],
     ) {
         for (m, acc) in acc.iter().enumerate() {
-            let target = self.rows.target(row + m);
-            let at = (target - self.base) * self.panels.columns;
+            let at = (self.rows.target(row + m) - self.base) * self.panels.columns;
             let out = &mut self.out[at + columns.start..at + columns.end];
-            store(simd, *acc, out);
-            self.finish.finish(target, columns.start, out);
+            if out.len() == V * S::F32_LANES {
+                for (out, value) in S::as_mut_simd_f32s(out).0.iter_mut().zip(*acc) {
+                    *out = value;
+                }
+            } else {
+                for (out, value) in out.chunks_mut(S::F32_LANES).zip(*acc) {
+                    simd.partial_store_f32s(out, value);
+                }
+            }
+        }
+    }
+
+    /// Finishes `count` rows from `row` on, while they are near.
+    #[inline(always)]
+    fn finish(&mut self, row: usize, count: usize) {
+        let columns = self.panels.columns;
+        for row in self.first + row..self.first + row + count {
+            let target = self.rows.target(row);
+            self.finish.finish(target, &mut self.out[(target - self.base) * columns..][..columns]);
         }
     }
 }
@@ -400,19 +412,6 @@ fn bias_of_panel<S: Simd, const V: usize>(
     })
 }
 
-#[inline(always)]
-fn store<S: Simd, const V: usize>(simd: S, values: [S::f32s; V], out: &mut [f32]) {
-    if out.len() == V * S::F32_LANES {
-        for (out, value) in S::as_mut_simd_f32s(out).0.iter_mut().zip(values) {
-            *out = value;
-        }
-    } else {
-        for (out, value) in out.chunks_mut(S::F32_LANES).zip(values) {
-            simd.partial_store_f32s(out, value);
-        }
-    }
-}
-
 /// Adds all segments of the rows, times the panel, to the accumulators.
 #[inline(always)]
 pub(crate) fn accumulate<S: Simd, R: Rows, P, const MR: usize, const V: usize>(
@@ -428,12 +427,40 @@ pub(crate) fn accumulate<S: Simd, R: Rows, P, const MR: usize, const V: usize>(
         let (segment, range) = rows.segment(index, whole);
         let panel = &panel[range];
         let len = panel.len();
-        let rows: [&[f32]; MR] = std::array::from_fn(|m| &rows.elements(places[m], segment)[..len]);
+        let mut starts = [0; MR];
+        for m in 0..MR {
+            starts[m] = rows.start(places[m], segment);
+        }
+        // Arrays of known length need no check at each element, which would keep the sums out of the registers. (Nor
+        // `array::from_fn`: it is compiled apart.)
+        let (panel_chunks, panel_rest) = panel.as_chunks::<CHUNK>();
+        let mut chunks: [&[[f32; CHUNK]]; MR] = [&[]; MR];
+        let mut rests: [&[f32]; MR] = [&[]; MR];
+        for m in 0..MR {
+            let (chunk, rest) = rows.elements(starts[m], segment)[..len].as_chunks();
+            chunks[m] = &chunk[..panel_chunks.len()];
+            rests[m] = &rest[..panel_rest.len()];
+        }
         let mut sums = *acc;
-        for k in 0..len {
-            let columns = widen(&panel[k]);
+        for (index, panel) in panel_chunks.iter().enumerate() {
+            let mut chunk = [&[0.0; CHUNK]; MR];
             for m in 0..MR {
-                let element = simd.splat_f32s(rows[m][k]);
+                chunk[m] = &chunks[m][index];
+            }
+            for k in 0..CHUNK {
+                let columns = widen(&panel[k]);
+                for m in 0..MR {
+                    let element = simd.splat_f32s(chunk[m][k]);
+                    for v in 0..V {
+                        sums[m][v] = simd.mul_add_f32s(element, columns[v], sums[m][v]);
+                    }
+                }
+            }
+        }
+        for (k, columns) in panel_rest.iter().enumerate() {
+            let columns = widen(columns);
+            for m in 0..MR {
+                let element = simd.splat_f32s(rests[m][k]);
                 for v in 0..V {
                     sums[m][v] = simd.mul_add_f32s(element, columns[v], sums[m][v]);
                 }

@@ -1,5 +1,7 @@
 //! The CPU device: its threads, its instruction set and its memory.
 
+pub(crate) mod conv;
+pub(crate) mod dots;
 pub(crate) mod gemm;
 pub(crate) mod math;
 mod memory;

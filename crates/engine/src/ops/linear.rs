@@ -4,7 +4,7 @@ use half::bf16;
 
 use crate::{
     Device, Result, Tensor,
-    cpu::gemm::{Activate, Dense, Finish, Panels, Store, gemm},
+    cpu::gemm::{Activate, Dense, Finish, Panels, gemm},
     error::ensure_shape,
     ops::Modulation,
 };
@@ -145,10 +145,7 @@ pub fn linear(x: &Tensor, layer: &Linear, activation: Activation) -> Result<Tens
     let mut out = Tensor::empty(&layer.device, shape);
     let rows = Dense { data: values, depth: layer.in_features(), stride: layer.in_features() };
     let target = out.f32s_mut(OP)?;
-    match activation.on_cpu() {
-        None => run(layer, &rows, &Store, target)?,
-        Some(activate) => run(layer, &rows, &activate, target)?,
-    }
+    run(layer, &rows, &activation.on_cpu().map_or(After::Nothing, After::Activate), target)?;
     Ok(out)
 }
 
@@ -172,17 +169,13 @@ pub fn linear_add(mut residual: Tensor, x: &Tensor, layer: &Linear, gain: Gain<'
     // The sums need a place of their own: the residual is read where they are written.
     let mut sums = Tensor::empty(&layer.device, residual.shape());
     let old = residual.f32s(OP)?;
-    match gain {
-        Gain::Constant(gain) => {
-            let finish = AddScaled { old, gain, columns: layer.out_features() };
-            run(layer, &source, &finish, sums.f32s_mut(OP)?)?;
-        }
+    let after = match gain {
+        Gain::Constant(gain) => After::AddScaled { old, gain },
         Gain::PerFrame(modulation) => {
-            let gain = modulation.values(OP, rows, layer.out_features())?;
-            let finish = AddGated { old, gain, columns: layer.out_features() };
-            run(layer, &source, &finish, sums.f32s_mut(OP)?)?;
+            After::AddGated { old, gain: modulation.values(OP, rows, layer.out_features())? }
         }
-    }
+    };
+    run(layer, &source, &after, sums.f32s_mut(OP)?)?;
     residual = sums;
     Ok(residual)
 }
@@ -198,42 +191,39 @@ fn rows_of<'a>(op: &'static str, x: &'a Tensor, layer: &Linear) -> Result<&'a [f
     x.f32s(op)
 }
 
-fn run(layer: &Linear, rows: &Dense<'_>, finish: &impl Finish, out: &mut [f32]) -> Result<()> {
+fn run(layer: &Linear, rows: &Dense<'_>, finish: &After<'_>, out: &mut [f32]) -> Result<()> {
     let Device::Cpu(cpu) = &layer.device;
     let bias = layer.bias.as_ref().map(|bias| bias.f32s("linear")).transpose()?;
     gemm(cpu, rows, &layer.panels, bias, finish, out);
     Ok(())
 }
 
-struct AddScaled<'a> {
-    old: &'a [f32],
-    gain: f32,
-    columns: usize,
+/// What happens to the sums.
+enum After<'a> {
+    Nothing,
+    Activate(Activate),
+    AddScaled { old: &'a [f32], gain: f32 },
+    AddGated { old: &'a [f32], gain: super::norm::FrameValues<'a> },
 }
 
-impl Finish for AddScaled<'_> {
+impl Finish for After<'_> {
     #[inline(always)]
-    fn finish(&self, row: usize, column: usize, out: &mut [f32]) {
-        let old = &self.old[row * self.columns + column..][..out.len()];
-        for (out, &old) in out.iter_mut().zip(old) {
-            *out = self.gain.mul_add(*out, old);
-        }
-    }
-}
-
-struct AddGated<'a> {
-    old: &'a [f32],
-    gain: super::norm::FrameValues<'a>,
-    columns: usize,
-}
-
-impl Finish for AddGated<'_> {
-    #[inline(always)]
-    fn finish(&self, row: usize, column: usize, out: &mut [f32]) {
-        let old = &self.old[row * self.columns + column..][..out.len()];
-        let gain = &self.gain.row(row)[column..][..out.len()];
-        for ((out, &old), &gain) in out.iter_mut().zip(old).zip(gain) {
-            *out = gain.mul_add(*out, old);
+    fn finish(&self, row: usize, out: &mut [f32]) {
+        match self {
+            Self::Nothing => {}
+            Self::Activate(activate) => activate.apply(out),
+            Self::AddScaled { old, gain } => {
+                let old = &old[row * out.len()..][..out.len()];
+                for (out, &old) in out.iter_mut().zip(old) {
+                    *out = gain.mul_add(*out, old);
+                }
+            }
+            Self::AddGated { old, gain } => {
+                let old = &old[row * out.len()..][..out.len()];
+                for ((out, &old), &gain) in out.iter_mut().zip(old).zip(gain.row(row)) {
+                    *out = gain.mul_add(*out, old);
+                }
+            }
         }
     }
 }

@@ -1,6 +1,7 @@
 //! The operators.
 
 mod attention;
+mod conv;
 mod elementwise;
 mod embedding;
 mod linear;
@@ -12,6 +13,7 @@ mod resample;
 mod rope;
 
 pub use attention::{AttentionOptions, Keys, attention};
+pub use conv::{Border, Conv, ConvInput, ConvSpec, Enlarge, conv};
 pub use elementwise::{activate, add, mix, multiply, scale};
 pub use embedding::{Embedding, embedding};
 pub use linear::{Activation, Gain, Linear, Weights, linear, linear_add};
