@@ -52,6 +52,7 @@ fn measure(device: &Device, [height, width]: [usize; 2], dim: usize, time: Durat
         out_dim: 16,
         num_heads: dim / 64,
         num_layers: 8,
+        patch: 2,
         eps: 1e-6,
     };
     let weights = RandomWeights::new(&[&config.description()], 1);

@@ -30,6 +30,7 @@ fn config() -> WanConfig {
         out_dim: 16,
         num_heads: 2,
         num_layers: 2,
+        patch: 2,
         eps: 1e-6,
     }
 }

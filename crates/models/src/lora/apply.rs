@@ -154,6 +154,7 @@ mod tests {
                 out_dim: 4,
                 num_heads: 2,
                 num_layers: 2,
+                patch: 2,
                 eps: 1e-6,
             };
             let layers = config.description().linears().to_vec();

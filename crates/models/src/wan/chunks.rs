@@ -7,7 +7,7 @@ use smallvec::{SmallVec, smallvec};
 
 use super::{
     Adapters, Call, Family, KvCache, TextChange, TextContext, VaceContext, WanError, WanTransformer,
-    config::{PATCH, ROPE_POSITIONS},
+    config::ROPE_POSITIONS,
 };
 use crate::{quirks::Quirks, schedule::FlowSchedule};
 
@@ -71,11 +71,12 @@ impl ChunkStream {
         quirks: Quirks,
     ) -> Result<Self, WanError> {
         let [height, width] = latent_size;
-        if height == 0 || width == 0 || !height.is_multiple_of(PATCH) || !width.is_multiple_of(PATCH) {
+        let patch = model.config().patch.max(1);
+        if height == 0 || width == 0 || !height.is_multiple_of(patch) || !width.is_multiple_of(patch) {
             return Err(WanError::Input {
                 what: "the latent size",
                 found: format!("{height}×{width}"),
-                expected: format!("multiples of {PATCH}"),
+                expected: format!("multiples of {patch}"),
             });
         }
         let tokens = model.config().frame_tokens(height, width);

@@ -21,12 +21,11 @@ pub struct WanConfig {
     pub num_heads: usize,
     /// Blocks.
     pub num_layers: usize,
+    /// Latent pixels of a token's side.
+    pub patch: usize,
     /// Added to variances before the root.
     pub eps: f32,
 }
-
-/// Latent pixels of a token's side.
-pub(crate) const PATCH: usize = 2;
 
 /// Positions of the rotary tables; a stream starts again at frame 0 before it reaches them.
 pub(crate) const ROPE_POSITIONS: usize = 1024;
@@ -45,6 +44,7 @@ impl WanConfig {
             out_dim: 16,
             num_heads: 12,
             num_layers: 30,
+            patch: 2,
             eps: 1e-6,
         }
     }
@@ -64,6 +64,6 @@ impl WanConfig {
     /// Tokens of a latent frame of this size in latent pixels.
     #[must_use]
     pub fn frame_tokens(&self, height: usize, width: usize) -> usize {
-        (height / PATCH) * (width / PATCH)
+        (height / self.patch.max(1)) * (width / self.patch.max(1))
     }
 }

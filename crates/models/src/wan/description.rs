@@ -1,23 +1,23 @@
 //! Names and shapes of the transformer's tensors, as published checkpoints have them.
 
-use super::{VACE_CHANNELS, VaceConfig, WanConfig, config::PATCH};
+use super::{VACE_CHANNELS, VaceConfig, WanConfig};
 use crate::checkpoint::NetworkDescription;
 
 impl WanConfig {
     /// The tensors of the transformer.
     #[must_use]
     pub fn description(&self) -> NetworkDescription {
-        let Self { dim, freq_dim, text_dim, in_dim, out_dim, num_layers, .. } = *self;
+        let Self { dim, freq_dim, text_dim, in_dim, out_dim, num_layers, patch, .. } = *self;
         let mut net =
             NetworkDescription::new(format!("a Wan transformer of {num_layers} layers of {dim} features"));
-        net.weight_and_bias("patch_embedding", &[dim, in_dim, 1, PATCH, PATCH]);
+        net.weight_and_bias("patch_embedding", &[dim, in_dim, 1, patch, patch]);
         net.linear("text_embedding.0", dim, text_dim).linear("text_embedding.2", dim, dim);
         net.linear("time_embedding.0", dim, freq_dim).linear("time_embedding.2", dim, dim);
         net.linear("time_projection.1", 6 * dim, dim);
         for layer in 0..num_layers {
             net.scope(&format!("blocks.{layer}"), |net| self.describe_block(net));
         }
-        net.linear("head.head", PATCH * PATCH * out_dim, dim).tensor("head.modulation", &[1, 2, dim]);
+        net.linear("head.head", patch * patch * out_dim, dim).tensor("head.modulation", &[1, 2, dim]);
         net
     }
 
@@ -27,7 +27,7 @@ impl WanConfig {
         let dim = self.dim;
         let blocks = vace.layers.len();
         let mut net = NetworkDescription::new(format!("a VACE module of {blocks} blocks of {dim} features"));
-        net.weight_and_bias("vace_patch_embedding", &[dim, VACE_CHANNELS, 1, PATCH, PATCH]);
+        net.weight_and_bias("vace_patch_embedding", &[dim, VACE_CHANNELS, 1, self.patch, self.patch]);
         for block in 0..blocks {
             net.scope(&format!("vace_blocks.{block}"), |net| {
                 self.describe_block(net);

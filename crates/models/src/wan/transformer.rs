@@ -11,7 +11,7 @@ use super::{
     Adapters, KvCache, Projection, VaceContext, WanConfig, WanError,
     block::{Block, SelfAttention, Shared},
     cache::KeyBias,
-    config::{PATCH, ROPE_POSITIONS},
+    config::ROPE_POSITIONS,
     time::sinusoid,
     vace::VaceBlocks,
 };
@@ -84,10 +84,10 @@ impl WanTransformer {
         config: &WanConfig,
         vace: Option<VaceBlocks>,
     ) -> Result<Self, WeightError> {
-        let WanConfig { dim, freq_dim, text_dim, in_dim, out_dim, .. } = *config;
+        let WanConfig { dim, freq_dim, text_dim, in_dim, out_dim, patch, .. } = *config;
         let head = loader.at("head");
         Ok(Self {
-            patch: load_patch(&loader.at("patch_embedding"), dim, in_dim)?,
+            patch: load_patch(&loader.at("patch_embedding"), dim, in_dim, patch)?,
             text: [
                 Projection::load(&loader.at("text_embedding").at(0), dim, text_dim)?,
                 Projection::load(&loader.at("text_embedding").at(2), dim, dim)?,
@@ -100,7 +100,7 @@ impl WanTransformer {
             blocks: (0..config.num_layers)
                 .map(|layer| Block::load(&loader.at("blocks").at(layer), config))
                 .collect::<Result<_, _>>()?,
-            head: Projection::load(&head.at("head"), PATCH * PATCH * out_dim, dim)?,
+            head: Projection::load(&head.at("head"), patch * patch * out_dim, dim)?,
             head_modulation: head.tensor("modulation", &[1, 2, dim])?.reshape(&[2, dim])?,
             vace,
             rope: RopeTable::new(config.head_dim(), ROPE_POSITIONS, 10_000.0)?,
@@ -179,10 +179,11 @@ impl WanTransformer {
     pub fn forward(&self, call: &Call<'_>, cache: &mut KvCache) -> Result<Tensor, WanError> {
         let shape = self.check(call, cache)?;
         let [frames, height, width, _] = shape;
+        let patch = self.config.patch;
         let grid =
-            TokenGrid { start: call.start_frame, frames, height: height / PATCH, width: width / PATCH };
+            TokenGrid { start: call.start_frame, frames, height: height / patch, width: width / patch };
         let (embedding, modulation) = self.embed_time(call)?;
-        let tokens = ops::linear(&ops::patchify(call.latents, PATCH)?, &self.patch, Activation::None)?;
+        let tokens = ops::linear(&ops::patchify(call.latents, patch)?, &self.patch, Activation::None)?;
         let shared = Shared {
             modulation: &modulation,
             text: call.text,
@@ -233,7 +234,7 @@ impl WanTransformer {
         let part = |part| Modulation { table: &head, part };
         let y = ops::modulated_layer_norm(&x, self.config.eps, part(1), part(0))?;
         let y = self.head.forward(&y, Activation::None, call.adapters)?;
-        Ok(ops::unpatchify(&y, PATCH, [frames, height, width, self.config.out_dim])?)
+        Ok(ops::unpatchify(&y, patch, [frames, height, width, self.config.out_dim])?)
     }
 
     /// Takes the frame recorded last into the memory bank: before the first denoising step of a chunk and before a
@@ -283,15 +284,15 @@ impl WanTransformer {
         let fits = shape.len() == 4
             && shape[3] == in_dim
             && shape[0] > 0
-            && shape[1].is_multiple_of(PATCH)
-            && shape[2].is_multiple_of(PATCH)
+            && shape[1].is_multiple_of(self.config.patch)
+            && shape[2].is_multiple_of(self.config.patch)
             && self.config.frame_tokens(shape[1], shape[2]) == cache.frame_tokens();
         if !fits {
             return Err(WanError::Input {
                 what: "the latent",
                 found: shape.to_string(),
                 expected: format!(
-                    "[frames, even height, even width, {in_dim}] of {} tokens a frame",
+                    "[frames, height, width, {in_dim}] of {} tokens a frame",
                     cache.frame_tokens()
                 ),
             });
@@ -315,10 +316,15 @@ impl WanTransformer {
 }
 
 /// A patch embedding's convolution `[dim, channels, 1, 2, 2]` as a linear layer of tokens whose channels are innermost.
-pub(super) fn load_patch(loader: &Loader<'_>, dim: usize, channels: usize) -> Result<Linear, WeightError> {
-    let weight = loader.values("weight", &[dim, channels, 1, PATCH, PATCH])?;
+pub(super) fn load_patch(
+    loader: &Loader<'_>,
+    dim: usize,
+    channels: usize,
+    patch: usize,
+) -> Result<Linear, WeightError> {
+    let weight = loader.values("weight", &[dim, channels, 1, patch, patch])?;
     let bias = loader.values("bias", &[dim])?;
-    let squares = PATCH * PATCH;
+    let squares = patch * patch;
     let mut turned = vec![0.0; weight.len()];
     for (row, turned) in
         weight.chunks_exact(channels * squares).zip(turned.chunks_exact_mut(channels * squares))

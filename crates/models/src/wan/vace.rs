@@ -10,7 +10,6 @@ use super::{
     Projection, WanConfig, WanError,
     block::{Block, SelfAttention, Shared},
     cache::TextKeys,
-    config::PATCH,
     transformer::{load_patch, padding_to_128},
 };
 use crate::weights::{Loader, WeightError};
@@ -48,6 +47,8 @@ pub struct VaceContext(pub Tensor);
 pub struct VaceBlocks {
     layers: Vec<usize>,
     patch: Linear,
+    /// Latent pixels of a token's side.
+    side: usize,
     before: Projection,
     blocks: Vec<(Block, Projection)>,
 }
@@ -62,7 +63,8 @@ impl VaceBlocks {
         let at = |index: usize| loader.at("vace_blocks").at(index);
         Ok(Self {
             layers: vace.layers.clone(),
-            patch: load_patch(&loader.at("vace_patch_embedding"), dim, VACE_CHANNELS)?,
+            patch: load_patch(&loader.at("vace_patch_embedding"), dim, VACE_CHANNELS, config.patch)?,
+            side: config.patch,
             before: Projection::load(&at(0).at("before_proj"), dim, dim)?,
             blocks: (0..vace.layers.len())
                 .map(|index| {
@@ -100,7 +102,7 @@ impl VaceBlocks {
         padded_keys: bool,
     ) -> Result<Vec<Tensor>, WanError> {
         let shape = context.0.shape();
-        let (height, width) = (shared.grid.height * PATCH, shared.grid.width * PATCH);
+        let (height, width) = (shared.grid.height * self.side, shared.grid.width * self.side);
         if shape.len() != 4 || shape[1..] != [height, width, VACE_CHANNELS] {
             return Err(WanError::Input {
                 what: "the VACE context",
@@ -110,7 +112,7 @@ impl VaceBlocks {
         }
         let frames = shape[0].min(shared.grid.frames);
         let tokens = ops::linear(
-            &ops::patchify(&context.0.narrow(0, frames)?, PATCH)?,
+            &ops::patchify(&context.0.narrow(0, frames)?, self.side)?,
             &self.patch,
             Activation::None,
         )?;

@@ -26,6 +26,7 @@ pub(crate) fn config(case: &Case) -> Result<WanConfig> {
         out_dim: number("out_dim")?,
         num_heads: number("num_heads")?,
         num_layers: number("num_layers")?,
+        patch: case.number("/config/patch_size/1")?,
         eps: case.value("/config/eps")?.as_f64().ok_or_else(|| anyhow!("eps is no number"))? as f32,
     })
 }
