@@ -4,6 +4,7 @@
 //! device. Activations are channels-last: latents are `[frames, height, width, channels]`, tokens `[tokens, features]`.
 
 pub mod checkpoint;
+pub mod control;
 pub mod frames;
 pub mod lora;
 pub mod noise_controller;

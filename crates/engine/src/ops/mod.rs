@@ -1,6 +1,7 @@
 //! The operators.
 
 mod attention;
+mod channels;
 mod conv;
 mod elementwise;
 mod embedding;
@@ -13,6 +14,7 @@ mod resample;
 mod rope;
 
 pub use attention::{AttentionOptions, Keys, attention};
+pub use channels::{concat_channels, masked};
 pub use conv::{Border, Conv, ConvInput, ConvSpec, Enlarge, conv};
 pub use elementwise::{activate, add, mix, multiply, scale};
 pub use embedding::{Embedding, embedding};
