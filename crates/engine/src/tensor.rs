@@ -291,16 +291,6 @@ impl Tensor {
         }
     }
 
-    /// The elements of an `i32` tensor in host memory.
-    pub(crate) fn i32s(&self, op: &'static str) -> Result<&[i32]> {
-        match &self.storage {
-            Storage::Cpu(_, CpuStorage::I32(data)) => {
-                Ok(&data[self.offset..self.offset + self.shape.numel()])
-            }
-            Storage::Cpu(..) => Err(Error::DType { op, expected: DType::I32, found: self.dtype() }),
-        }
-    }
-
     /// The elements of an `f32` tensor for writing; copied first if other tensors share them.
     pub(crate) fn f32s_mut(&mut self, op: &'static str) -> Result<&mut [f32]> {
         let count = self.shape.numel();

@@ -1,4 +1,5 @@
 //! Convolutions against their definition.
+#![allow(clippy::expect_used, clippy::unwrap_used, clippy::print_stdout)]
 
 use proptest::prelude::*;
 use scope_engine::{

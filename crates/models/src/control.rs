@@ -216,7 +216,7 @@ fn mask_latents(mask: &Tensor, frames: usize) -> scope_engine::Result<Tensor> {
 /// A white mask for pictures.
 fn ones(frames: &Tensor) -> scope_engine::Result<Tensor> {
     Tensor::from_fn(&frames.device(), &[frames.dim(0), frames.dim(1), frames.dim(2), 1], |mask| {
-        mask.fill(1.0)
+        mask.fill(1.0);
     })
 }
 

@@ -8,7 +8,7 @@ use pulp::Simd;
 /// Added and subtracted, rounds to the nearest integer: 1.5 · 2^23.
 const ROUND: f32 = 12_582_912.0;
 /// ln 2 in two parts, the first exact in few bits, so that the reduced argument keeps its precision (Cody & Waite).
-const LN_2_HIGH: f32 = 0.693_359_375;
+const LN_2_HIGH: f32 = 0.693_359_4;
 const LN_2_LOW: f32 = -2.121_944_4e-4;
 
 /// `e^r` on `[-ln 2 / 2, ln 2 / 2]`: the Taylor polynomial of degree 7, highest power first, error below 2^-27.
@@ -75,7 +75,7 @@ pub(crate) fn tanh(x: f32) -> f32 {
 #[inline(always)]
 pub(crate) fn gelu_tanh(x: f32) -> f32 {
     // 0.5 (1 + tanh(y)) = sigmoid(2y)
-    const TWO_SQRT_2_OVER_PI: f32 = 1.595_769_1;
+    const TWO_SQRT_2_OVER_PI: f32 = 1.595_769_2;
     let y = TWO_SQRT_2_OVER_PI * (0.044_715 * x * x).mul_add(x, x);
     x * sigmoid(y)
 }

@@ -73,7 +73,7 @@ pub fn layer_norm(x: &Tensor, affine: Option<(&Tensor, &Tensor)>, eps: f32) -> R
     rowwise(OP, x, |out| match affine {
         None => Job { x: x_values, out, kernel: PlainLayerNorm { eps } }.run(x, features),
         Some((weight, bias)) => {
-            Job { x: x_values, out, kernel: AffineLayerNorm { weight, bias, eps } }.run(x, features)
+            Job { x: x_values, out, kernel: AffineLayerNorm { weight, bias, eps } }.run(x, features);
         }
     })
 }

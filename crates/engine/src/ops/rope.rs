@@ -55,8 +55,8 @@ impl RopeTable {
     #[must_use]
     pub fn row(&self, position: [usize; 3]) -> Option<Vec<[f32; 2]>> {
         let mut row = Vec::with_capacity(self.head_dim() / 2);
-        for axis in 0..3 {
-            row.extend_from_slice(self.axis(axis, position[axis])?);
+        for (axis, position) in position.into_iter().enumerate() {
+            row.extend_from_slice(self.axis(axis, position)?);
         }
         Some(row)
     }

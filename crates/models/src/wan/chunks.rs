@@ -154,7 +154,7 @@ impl ChunkStream {
     }
 
     /// Must the next chunk get [`ChunkRequest::reencoded`]: the autoencoder's latent of the oldest of the last
-    /// [`super::family::RecomputedContext::decoded_frames`] decoded pictures?
+    /// [`super::RecomputedContext::decoded_frames`] decoded pictures?
     #[must_use]
     pub fn wants_reencoded(&self) -> bool {
         self.family.recomputed_context.is_some_and(|context| self.frame >= 2 * context.frames)

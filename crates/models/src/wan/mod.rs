@@ -17,7 +17,7 @@ mod window;
 pub use cache::{CachePolicy, KvCache, MemoryBank, SinkUpdate};
 pub use chunks::{ChunkRequest, ChunkStream, NoiseSource};
 pub use config::WanConfig;
-pub use family::{Family, TextChange};
+pub use family::{Family, RecomputedContext, TextChange};
 pub use projection::{Adapters, Projection};
 pub use transformer::{Call, TextContext, WanTransformer};
 pub use vace::{VACE_CHANNELS, VaceBlocks, VaceConfig, VaceContext};

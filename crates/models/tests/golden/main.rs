@@ -3,6 +3,7 @@
 //! A case is `<name>.json` (configuration and procedure) beside `<name>.safetensors` (inputs, weights as `w.*`, and
 //! expected results), recorded at tiny sizes with random weights. The cases in `data/` always run; `SCOPE_GOLDEN_DIR`
 //! names a further folder, of which every case runs (`cargo xtask golden <dir>`).
+#![allow(clippy::expect_used, clippy::unwrap_used, clippy::print_stdout)]
 
 mod case;
 mod dit;
@@ -13,6 +14,7 @@ mod prompts;
 mod quant;
 mod scheduler;
 mod text;
+mod vae;
 
 use std::{env, fs, path::PathBuf};
 
@@ -31,8 +33,10 @@ const KINDS: &[(&str, Replay)] = &[
     ("noise_controller", frames::noise_controller),
     ("preprocess", frames::preprocess),
     ("scheduler", scheduler::scheduler),
+    ("tae", vae::tae),
     ("umt5_encoder", text::umt5),
     ("vace_forward", dit::vace_forward),
+    ("wan_vae", vae::wan),
 ];
 
 fn folders() -> Vec<PathBuf> {
