@@ -13,5 +13,6 @@ pub mod quant;
 pub mod quirks;
 pub mod schedule;
 pub mod text;
+pub mod vae;
 pub mod wan;
 pub mod weights;

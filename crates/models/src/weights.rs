@@ -5,7 +5,7 @@ use std::fmt::Display;
 use half::bf16;
 use scope_engine::{
     Device, Tensor,
-    ops::{Embedding, Linear, Weights},
+    ops::{Conv, ConvSpec, Embedding, Enlarge, Linear, Weights},
 };
 
 use crate::checkpoint::NetworkDescription;
@@ -165,6 +165,55 @@ impl<'a> Loader<'a> {
             Precision::Bf16 => {
                 let values: Vec<bf16> = values.iter().map(|&value| bf16::from_f32(value)).collect();
                 Linear::new(self.device, Weights::Bf16(&values), shape, bias)?
+            }
+        })
+    }
+
+    /// The convolution of `weight` `[out, in, (frames,) height, width]` and `bias` `[out]` below the prefix, where
+    /// `channels` is `[in, out]`. Of a transposed convolution, `in` and `out` change places.
+    ///
+    /// # Errors
+    /// [`WeightError`] when one is missing or of another shape.
+    pub fn conv(&self, channels: [usize; 2], spec: ConvSpec) -> Result<Conv, WeightError> {
+        let bias = self.values("bias", &[channels[1]])?;
+        self.conv_from(&self.conv_weight(channels, &spec)?, channels, spec, Some(&bias))
+    }
+
+    /// The values of a convolution's `weight`, of one kernel frame with or without a dimension for frames.
+    ///
+    /// # Errors
+    /// [`WeightError`] when it is missing or of another shape.
+    pub fn conv_weight(
+        &self,
+        [inputs, outputs]: [usize; 2],
+        spec: &ConvSpec,
+    ) -> Result<Vec<f32>, WeightError> {
+        let mut shape =
+            if spec.enlarge == Enlarge::Transposed2 { vec![inputs, outputs] } else { vec![outputs, inputs] };
+        let [frames, height, width] = spec.kernel;
+        if frames > 1 || self.shape("weight")?.len() == 5 {
+            shape.push(frames);
+        }
+        shape.extend([height, width]);
+        self.values("weight", &shape)
+    }
+
+    /// A convolution of these values, kept in this loader's precision.
+    ///
+    /// # Errors
+    /// [`WeightError::Engine`] when they don't fit the channels or the geometry.
+    pub fn conv_from(
+        &self,
+        values: &[f32],
+        channels: [usize; 2],
+        spec: ConvSpec,
+        bias: Option<&[f32]>,
+    ) -> Result<Conv, WeightError> {
+        Ok(match self.precision {
+            Precision::F32 => Conv::new(self.device, Weights::F32(values), channels, spec, bias)?,
+            Precision::Bf16 => {
+                let values: Vec<bf16> = values.iter().map(|&value| bf16::from_f32(value)).collect();
+                Conv::new(self.device, Weights::Bf16(&values), channels, spec, bias)?
             }
         })
     }

@@ -1,0 +1,304 @@
+//! The autoencoder of Wan2.1 (Wan Team 2025, arXiv 2503.20314; Apache-2.0): a causal 3-D convolutional network, and the
+//! same network pruned to a quarter of its width (LightVAE).
+//!
+//! Every convolution over time sees only earlier frames. The first frame of a stream becomes a latent of its own; from
+//! then on four frames make one. The layers that halve or double time therefore let the first frame pass, and see it
+//! as the past of the second.
+
+mod layers;
+
+use scope_engine::{
+    Tensor,
+    ops::{self, Activation, Conv, ConvSpec, Linear},
+};
+
+use self::layers::{Attention, Downsample, Residual, Upsample};
+use super::{
+    DecoderMemory, EncoderMemory, LatentScale, Statistics, VaeError, VideoAutoencoder, check, joined,
+    memory::Pass,
+};
+use crate::weights::{Loader, WeightError};
+
+/// The network's sizes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WanVaeConfig {
+    /// Channels after the first convolution.
+    pub stem: usize,
+    /// Channels of each level, from full resolution down; between two levels, height and width are halved.
+    pub levels: Vec<usize>,
+    /// For each step from one level to the next: is time halved too?
+    pub halves_time: Vec<bool>,
+    /// Residual blocks of each level of the encoder; the decoder has one more.
+    pub residual_blocks: usize,
+}
+
+/// Channels of a latent.
+const LATENT_CHANNELS: usize = 16;
+
+impl WanVaeConfig {
+    /// `dim` channels times a multiplier for each level, of which the share `pruning` is taken away.
+    #[must_use]
+    pub fn new(
+        dim: usize,
+        multipliers: &[usize],
+        pruning: f64,
+        residual_blocks: usize,
+        halves_time: &[bool],
+    ) -> Self {
+        // Truncated, as the published checkpoints were made.
+        let width = |channels: usize| (channels as f64 * (1.0 - pruning)) as usize;
+        Self {
+            stem: width(dim),
+            levels: multipliers.iter().map(|factor| width(dim * factor)).collect(),
+            halves_time: halves_time.to_vec(),
+            residual_blocks,
+        }
+    }
+
+    /// The autoencoder as published with Wan2.1.
+    #[must_use]
+    pub fn full() -> Self {
+        Self::new(96, &[1, 2, 4, 4], 0.0, 2, &[false, true, true])
+    }
+
+    /// LightVAE: a quarter of the width.
+    #[must_use]
+    pub fn light() -> Self {
+        Self::new(96, &[1, 2, 4, 4], 0.75, 2, &[false, true, true])
+    }
+
+    /// Frames of a latent, except for the first.
+    fn group(&self) -> usize {
+        1 << self.halves_time.iter().filter(|&&halves| halves).count()
+    }
+
+    /// Pixels of a latent's side.
+    fn side(&self) -> usize {
+        1 << self.halves_time.len()
+    }
+}
+
+/// The weights.
+#[derive(Debug)]
+pub struct WanAutoencoder {
+    config: WanVaeConfig,
+    encoder: Encoder,
+    /// The mean of the latent's distribution from the encoder's result.
+    mean: Linear,
+    unpack: Linear,
+    decoder: Decoder,
+    statistics: Statistics,
+}
+
+impl WanAutoencoder {
+    /// Builds the network from `encoder.*`, `conv1.*`, `conv2.*` and `decoder.*` below the loader's prefix.
+    ///
+    /// # Errors
+    /// [`WeightError`] for the first tensor that is missing or of another shape.
+    pub fn load(loader: &Loader<'_>, config: WanVaeConfig) -> Result<Self, WeightError> {
+        // The other half of the encoder's result is the variance, which only training needs.
+        let both = 2 * LATENT_CHANNELS;
+        let mut weight = loader.values("conv1.weight", &[both, both, 1, 1, 1])?;
+        weight.truncate(LATENT_CHANNELS * both);
+        let bias = loader.values("conv1.bias", &[both])?;
+        let mean = loader.linear_from(&weight, [LATENT_CHANNELS, both], Some(&bias[..LATENT_CHANNELS]))?;
+        let square = [LATENT_CHANNELS, LATENT_CHANNELS];
+        let weight = loader.values("conv2.weight", &[LATENT_CHANNELS, LATENT_CHANNELS, 1, 1, 1])?;
+        let bias = loader.values("conv2.bias", &[LATENT_CHANNELS])?;
+        Ok(Self {
+            encoder: Encoder::load(&loader.at("encoder"), &config)?,
+            mean,
+            unpack: loader.linear_from(&weight, square, Some(&bias))?,
+            decoder: Decoder::load(&loader.at("decoder"), &config)?,
+            statistics: Statistics::new(loader.device())?,
+            config,
+        })
+    }
+}
+
+impl VideoAutoencoder for WanAutoencoder {
+    fn encode(
+        &self,
+        memory: &mut EncoderMemory,
+        pixels: &Tensor,
+        scale: LatentScale,
+    ) -> Result<Tensor, VaeError> {
+        check("pixels", pixels, 3, self.config.side())?;
+        let (frames, group) = (pixels.dim(0), self.config.group());
+        let alone = usize::from(memory.is_fresh());
+        if !(frames - alone).is_multiple_of(group) {
+            let first = if alone == 1 { "1 and " } else { "" };
+            return Err(VaeError::Input {
+                what: "the frames to encode",
+                found: frames.to_string(),
+                expected: format!("{first}a multiple of {group}"),
+            });
+        }
+        // In groups, so that memory does not grow with the number of frames.
+        let mut starts: Vec<usize> = (alone..frames).step_by(group).collect();
+        starts.splice(..0, (alone == 1).then_some(0));
+        let mut latents = Vec::with_capacity(starts.len());
+        for start in starts {
+            let count = if start < alone { 1 } else { group };
+            let part = pixels.narrow(start, count)?;
+            let encoded = memory.pass(|pass| self.encoder.run(pass, &part))?;
+            latents.push(ops::linear(&encoded, &self.mean, Activation::None)?);
+        }
+        let latents = joined(latents)?;
+        match scale {
+            LatentScale::Normalised => Ok(self.statistics.normalise(latents)?),
+            LatentScale::Raw => Ok(latents),
+        }
+    }
+
+    fn decode_next(&self, memory: &mut DecoderMemory, latent: &Tensor) -> Result<Tensor, VaeError> {
+        check("latents", latent, LATENT_CHANNELS, 1)?;
+        let raw = self.statistics.denormalise(latent.clone())?;
+        let unpacked = ops::linear(&raw, &self.unpack, Activation::None)?;
+        let frames = memory.pass(|pass| self.decoder.run(pass, unpacked))?;
+        Ok(ops::affine_clamped(frames, 1.0, 0.0, [-1.0, 1.0])?)
+    }
+}
+
+/// Residual block, attention, residual block: the middle of both halves.
+#[derive(Debug)]
+struct Middle(Residual, Attention, Residual);
+
+impl Middle {
+    fn load(loader: &Loader<'_>, channels: usize) -> Result<Self, WeightError> {
+        Ok(Self(
+            Residual::load(&loader.at(0), [channels; 2])?,
+            Attention::load(&loader.at(1), channels)?,
+            Residual::load(&loader.at(2), [channels; 2])?,
+        ))
+    }
+
+    fn run(&self, pass: &mut Pass<'_>, x: &Tensor) -> scope_engine::Result<Tensor> {
+        let x = self.0.run(pass, x)?;
+        let x = self.1.run(&x)?;
+        self.2.run(pass, &x)
+    }
+}
+
+/// Norm, SiLU and the convolution to the result.
+#[derive(Debug)]
+struct Head {
+    gamma: Tensor,
+    conv: Conv,
+}
+
+impl Head {
+    fn load(loader: &Loader<'_>, [inputs, outputs]: [usize; 2]) -> Result<Self, WeightError> {
+        let gamma = loader.tensor("0.gamma", &[inputs, 1, 1, 1])?;
+        let conv = loader.at(2).conv([inputs, outputs], ConvSpec::square(3).causal(3))?;
+        Ok(Self { gamma, conv })
+    }
+
+    fn run(&self, pass: &mut Pass<'_>, x: &Tensor) -> scope_engine::Result<Tensor> {
+        let x = ops::channel_norm(x, &self.gamma, true)?;
+        pass.conv(&x, &self.conv, None, Activation::None)
+    }
+}
+
+#[derive(Debug)]
+enum Down {
+    Block(Residual),
+    Half(Downsample),
+}
+
+#[derive(Debug)]
+struct Encoder {
+    stem: Conv,
+    layers: Vec<Down>,
+    middle: Middle,
+    head: Head,
+}
+
+impl Encoder {
+    fn load(loader: &Loader<'_>, config: &WanVaeConfig) -> Result<Self, WeightError> {
+        let mut layers = Vec::new();
+        let mut channels = config.stem;
+        for (level, &width) in config.levels.iter().enumerate() {
+            for _ in 0..config.residual_blocks {
+                let loader = loader.at("downsamples").at(layers.len());
+                layers.push(Down::Block(Residual::load(&loader, [channels, width])?));
+                channels = width;
+            }
+            if let Some(&halves_time) = config.halves_time.get(level) {
+                let loader = loader.at("downsamples").at(layers.len());
+                layers.push(Down::Half(Downsample::load(&loader, width, halves_time)?));
+            }
+        }
+        Ok(Self {
+            stem: loader.at("conv1").conv([3, config.stem], ConvSpec::square(3).causal(3))?,
+            layers,
+            middle: Middle::load(&loader.at("middle"), channels)?,
+            head: Head::load(&loader.at("head"), [channels, 2 * LATENT_CHANNELS])?,
+        })
+    }
+
+    fn run(&self, pass: &mut Pass<'_>, pixels: &Tensor) -> scope_engine::Result<Tensor> {
+        let mut x = pass.conv(pixels, &self.stem, None, Activation::None)?;
+        for layer in &self.layers {
+            x = match layer {
+                Down::Block(block) => block.run(pass, &x)?,
+                Down::Half(half) => half.run(pass, &x)?,
+            };
+        }
+        let x = self.middle.run(pass, &x)?;
+        self.head.run(pass, &x)
+    }
+}
+
+#[derive(Debug)]
+enum Up {
+    Block(Residual),
+    Double(Upsample),
+}
+
+#[derive(Debug)]
+struct Decoder {
+    stem: Conv,
+    middle: Middle,
+    layers: Vec<Up>,
+    head: Head,
+}
+
+impl Decoder {
+    fn load(loader: &Loader<'_>, config: &WanVaeConfig) -> Result<Self, WeightError> {
+        let deepest = config.levels.last().copied().unwrap_or(config.stem);
+        let mut layers = Vec::new();
+        let mut channels = deepest;
+        for (level, &width) in config.levels.iter().enumerate().rev() {
+            for _ in 0..=config.residual_blocks {
+                let loader = loader.at("upsamples").at(layers.len());
+                layers.push(Up::Block(Residual::load(&loader, [channels, width])?));
+                channels = width;
+            }
+            if let Some(above) = level.checked_sub(1) {
+                let loader = loader.at("upsamples").at(layers.len());
+                let doubles_time = config.halves_time.get(above).copied().unwrap_or(false);
+                layers.push(Up::Double(Upsample::load(&loader, width, doubles_time)?));
+                channels = width / 2;
+            }
+        }
+        Ok(Self {
+            stem: loader.at("conv1").conv([LATENT_CHANNELS, deepest], ConvSpec::square(3).causal(3))?,
+            middle: Middle::load(&loader.at("middle"), deepest)?,
+            layers,
+            head: Head::load(&loader.at("head"), [channels, 3])?,
+        })
+    }
+
+    fn run(&self, pass: &mut Pass<'_>, latent: Tensor) -> scope_engine::Result<Tensor> {
+        let x = pass.conv(&latent, &self.stem, None, Activation::None)?;
+        let mut x = self.middle.run(pass, &x)?;
+        for layer in &self.layers {
+            x = match layer {
+                Up::Block(block) => block.run(pass, &x)?,
+                Up::Double(double) => double.run(pass, &x)?,
+            };
+        }
+        self.head.run(pass, &x)
+    }
+}
