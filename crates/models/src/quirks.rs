@@ -32,6 +32,8 @@ pub struct Quirks {
     pub returning_prompts: bool,
     /// Another method of blending prompts waits for other prompts. Otherwise it has effect at once.
     pub waiting_method: bool,
+    /// Motion is measured over as many pictures as a chunk has latent frames, a quarter of them.
+    pub short_motion_window: bool,
     /// Control signals as the reference encodes them: what is generated anew in one piece unless all of it is, several
     /// reference images as one clip, and the pictures of an extension without regard to the frames of a latent.
     pub mixed_control: bool,
@@ -53,6 +55,7 @@ impl Quirks {
             skipped_near_targets: true,
             returning_prompts: true,
             waiting_method: true,
+            short_motion_window: true,
             mixed_control: true,
         }
     }

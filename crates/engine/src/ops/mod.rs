@@ -20,7 +20,7 @@ pub use elementwise::{activate, add, mix, multiply, scale};
 pub use embedding::{Embedding, embedding};
 pub use linear::{Activation, Gain, Linear, Weights, linear, linear_add};
 pub use norm::{Modulation, channel_norm, layer_norm, modulated_layer_norm, rms_norm};
-pub use patch::{patchify, unpatchify};
+pub use patch::{crop, patchify, unpatchify};
 pub use pixels::{affine_clamped, mean_square_difference, to_bytes};
 pub use random::{Generator, randn};
 pub use resample::{resize_bilinear, resize_bytes};

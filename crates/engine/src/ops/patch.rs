@@ -46,6 +46,54 @@ pub fn unpatchify(tokens: &Tensor, size: usize, shape: [usize; 4]) -> Result<Ten
     Ok(out)
 }
 
+/// The part of pictures `[frames, height, width, channels]` of `[height, width]` that begins at row and column `from`.
+///
+/// # Errors
+/// [`crate::Error::Shape`] when it does not lie in the pictures.
+pub fn crop(x: &Tensor, from: [usize; 2], size: [usize; 2]) -> Result<Tensor> {
+    const OP: &str = "crop";
+    struct Kernel<'a> {
+        x: &'a [f32],
+        from: [usize; 2],
+        height: usize,
+        old_height: usize,
+        old_row: usize,
+        channels: usize,
+        row: usize,
+    }
+    impl RowKernel<f32> for Kernel<'_> {
+        #[inline(always)]
+        fn run(&self, first: usize, rows: &mut [f32]) {
+            for (index, row) in rows.chunks_exact_mut(self.row).enumerate() {
+                let (frame, y) = ((first + index) / self.height, (first + index) % self.height);
+                let old = (frame * self.old_height + self.from[0] + y) * self.old_row
+                    + self.from[1] * self.channels;
+                row.copy_from_slice(&self.x[old..old + self.row]);
+            }
+        }
+    }
+    let shape = x.shape();
+    let inside = |axis: usize| {
+        from[axis].checked_add(size[axis]).is_some_and(|end| end <= x.dim(1 + axis) && size[axis] > 0)
+    };
+    ensure_shape!(shape.len() == 4 && inside(0) && inside(1), OP, "{size:?} from {from:?} on of {shape}");
+    let channels = shape[3];
+    let row = size[1] * channels;
+    let mut out = Tensor::empty(&x.device(), shape_of(OP, &[shape[0], size[0], size[1], channels])?);
+    let Device::Cpu(cpu) = x.device();
+    let kernel = Kernel {
+        x: x.f32s(OP)?,
+        from,
+        height: size[0],
+        old_height: shape[1],
+        old_row: shape[2] * channels,
+        channels,
+        row,
+    };
+    cpu.for_rows(out.f32s_mut(OP)?, row, row, &kernel);
+    Ok(out)
+}
+
 #[derive(Clone, Copy)]
 struct Layout {
     /// Rows of tokens.
@@ -107,6 +155,19 @@ impl RowKernel<f32> for ToPixels<'_> {
 mod tests {
     use super::*;
     use crate::Cpu;
+
+    #[test]
+    fn a_crop_keeps_rows_and_columns_in_place() {
+        let device = Device::from(Cpu::new(None).expect("threads"));
+        let data: Vec<f32> = (0..2 * 3 * 4).map(|i| i as f32).collect();
+        let x = Tensor::from_f32(&device, &[2, 3, 4, 1], &data).expect("x");
+        assert_eq!(
+            crop(&x, [1, 2], [2, 2]).expect("inside").to_vec(),
+            [6.0, 7.0, 10.0, 11.0, 18.0, 19.0, 22.0, 23.0]
+        );
+        assert!(crop(&x, [2, 0], [2, 2]).is_err());
+        assert!(crop(&x, [usize::MAX, 0], [2, 2]).is_err());
+    }
 
     #[test]
     fn tokens_hold_their_square_row_by_row_and_go_back() {

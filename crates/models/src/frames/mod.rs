@@ -8,7 +8,7 @@ mod gray;
 
 use scope_engine::{
     Device, Tensor,
-    ops::{affine_clamped, resize_bytes, to_bytes},
+    ops::{affine_clamped, crop, resize_bytes, to_bytes},
 };
 
 pub use flow_colors::flow_colors;
@@ -88,6 +88,28 @@ pub fn masks(
     count: usize,
 ) -> Result<Tensor, FrameError> {
     frames(device, pictures, 1, size, count, [0.0, 1.0])
+}
+
+/// A picture `[1, height, width, 3]` that fills `size`: enlarged or shrunk until it covers it, and cut evenly at the edges
+/// that stick out.
+///
+/// # Errors
+/// [`FrameError`] when the picture has another number of bytes than its size says, or no area.
+pub fn cover(device: &Device, picture: &Picture<'_>, size: [usize; 2]) -> Result<Tensor, FrameError> {
+    let expected = picture.height * picture.width * 3;
+    if expected == 0 {
+        return Err(FrameError::Empty);
+    }
+    if picture.bytes.len() != expected {
+        return Err(FrameError::Bytes { index: 0, expected, found: picture.bytes.len() });
+    }
+    let old = [picture.height, picture.width];
+    let scale = (size[0] as f64 / old[0] as f64).max(size[1] as f64 / old[1] as f64);
+    // Rounding down must not uncover an edge.
+    let covering = [0, 1].map(|axis| ((old[axis] as f64 * scale) as usize).max(size[axis]));
+    let bytes = Tensor::from_u8(device, &[1, old[0], old[1], 3], picture.bytes)?;
+    let resized = resize_bytes(&bytes, covering, [-1.0, 1.0])?;
+    Ok(crop(&resized, [0, 1].map(|axis| (covering[axis] - size[axis]) / 2), size)?)
 }
 
 fn frames(

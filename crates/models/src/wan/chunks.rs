@@ -110,6 +110,18 @@ impl ChunkStream {
         &self.family
     }
 
+    /// The weights.
+    #[must_use]
+    pub fn model(&self) -> &WanTransformer {
+        &self.model
+    }
+
+    /// Has a text been set?
+    #[must_use]
+    pub fn has_text(&self) -> bool {
+        self.text.is_some()
+    }
+
     /// The cache, for inspection.
     #[must_use]
     pub fn cache(&self) -> &KvCache {
