@@ -89,6 +89,8 @@ impl<T: Copy + Into<f32> + Sync, F: Fn(f32) -> f32 + Sync> RowKernel<f32> for Bi
     #[inline(always)]
     fn run(&self, first: usize, rows: &mut [f32]) {
         let out_len = self.columns.len() * self.channels;
+        // Between two source rows first: that vectorises, and leaves one row to pick pixels from.
+        let mut between = vec![0.0; self.row_len];
         for (index, out) in rows.chunks_exact_mut(out_len).enumerate() {
             let (frame, row) = ((first + index) / self.rows.len(), (first + index) % self.rows.len());
             let tap = self.rows[row];
@@ -96,27 +98,31 @@ impl<T: Copy + Into<f32> + Sync, F: Fn(f32) -> f32 + Sync> RowKernel<f32> for Bi
                 &self.source[(frame * self.source_height + row) * self.row_len..][..self.row_len]
             };
             let (above, below) = (source_row(tap.first), source_row(tap.second));
+            for ((between, &above), &below) in between.iter_mut().zip(above).zip(below) {
+                *between = mix(above.into(), below.into(), tap.share);
+            }
             // Known at compile time, the number of channels costs no loop.
             match self.channels {
-                1 => self.row(above, below, tap.share, out, 1),
-                3 => self.row(above, below, tap.share, out, 3),
-                channels => self.row(above, below, tap.share, out, channels),
+                _ if out_len == self.row_len => out.copy_from_slice(&between),
+                1 => self.pick(&between, out, 1),
+                3 => self.pick(&between, out, 3),
+                channels => self.pick(&between, out, channels),
+            }
+            for value in out {
+                *value = (self.finish)(*value);
             }
         }
     }
 }
 
-impl<T: Copy + Into<f32>, F: Fn(f32) -> f32> Bilinear<'_, T, F> {
+impl<T, F> Bilinear<'_, T, F> {
     #[inline(always)]
-    fn row(&self, above: &[T], below: &[T], share: f32, out: &mut [f32], channels: usize) {
+    fn pick(&self, row: &[f32], out: &mut [f32], channels: usize) {
         for (tap, out) in self.columns.iter().zip(out.chunks_exact_mut(channels)) {
-            let (left, right) = (tap.first * channels, tap.second * channels);
-            let (a, b) = (&above[left..][..channels], &above[right..][..channels]);
-            let (c, d) = (&below[left..][..channels], &below[right..][..channels]);
-            for channel in 0..channels {
-                let upper = mix(a[channel].into(), b[channel].into(), tap.share);
-                let lower = mix(c[channel].into(), d[channel].into(), tap.share);
-                out[channel] = (self.finish)(mix(upper, lower, share));
+            let (left, right) =
+                (&row[tap.first * channels..][..channels], &row[tap.second * channels..][..channels]);
+            for ((out, &left), &right) in out.iter_mut().zip(left).zip(right) {
+                *out = mix(left, right, tap.share);
             }
         }
     }
