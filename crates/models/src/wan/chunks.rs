@@ -9,7 +9,10 @@ use super::{
     Adapters, Call, Family, KvCache, TextChange, TextContext, VaceContext, WanError, WanTransformer,
     config::ROPE_POSITIONS,
 };
-use crate::{quirks::Quirks, schedule::FlowSchedule};
+use crate::{
+    quirks::Quirks,
+    schedule::{FlowSchedule, first_timestep},
+};
 
 /// Where the noise of a chunk comes from.
 pub trait NoiseSource {
@@ -240,7 +243,7 @@ impl ChunkStream {
     fn steps(&self, request: &ChunkRequest<'_>) -> SmallVec<[f64; 8]> {
         let mut steps = SmallVec::from_slice(request.steps);
         if let (Some(scale), Some(&first)) = (request.noise_scale, request.steps.first()) {
-            let replaced = (1000.0 * scale).trunc() - 100.0;
+            let replaced = first_timestep(scale);
             if self.quirks.unsorted_steps {
                 steps[0] = replaced;
             } else if first > 0.0 {

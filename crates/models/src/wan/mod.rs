@@ -19,6 +19,7 @@ pub use chunks::{ChunkRequest, ChunkStream, NoiseSource};
 pub use config::WanConfig;
 pub use family::{Family, RecomputedContext, TextChange};
 pub use projection::{Adapters, Projection};
+pub use time::sinusoid;
 pub use transformer::{Call, TextContext, WanTransformer};
 pub use vace::{VACE_CHANNELS, VaceBlocks, VaceConfig, VaceContext};
 pub use window::{Plan, Window};

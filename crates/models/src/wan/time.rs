@@ -2,7 +2,7 @@
 
 /// Cosines, then sines, of `timestep · 10000^(-j / half)` for `j < half = features / 2` (Vaswani et al. 2017), with angles
 /// in `f64`. `single` computes them in `f32`, as the reference does where its VACE wrapper is loaded.
-pub(crate) fn sinusoid(timestep: f64, single: bool, features: &mut [f32]) {
+pub fn sinusoid(timestep: f64, single: bool, features: &mut [f32]) {
     let half = features.len() / 2;
     let (cosines, sines) = features.split_at_mut(half);
     for (j, (cosine, sine)) in cosines.iter_mut().zip(sines).enumerate() {

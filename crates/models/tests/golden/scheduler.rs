@@ -1,8 +1,8 @@
-//! Kind `scheduler`: tables, conversions and the rows of the rotary table.
+//! Kind `scheduler`: tables, conversions, the timestep's sinusoid and the rows of the rotary table.
 
 use anyhow::Result;
 use scope_engine::{DType, Tensor, ops};
-use scope_models::schedule::FlowSchedule;
+use scope_models::{schedule::FlowSchedule, wan::sinusoid};
 
 use crate::case::{Case, Check};
 
@@ -14,6 +14,7 @@ pub(crate) fn scheduler(case: &Case, check: &mut Check) -> Result<()> {
             conversions(case, check, shift)?;
         }
     }
+    sinusoids(case, check)?;
     rope(case, check)
 }
 
@@ -57,6 +58,25 @@ fn conversions(case: &Case, check: &mut Check, prefix: &str) -> Result<()> {
             let rtol = if dtype == DType::Bf16 { 1.0 / 128.0 } else { TOLERANCE };
             check.close(&name, &found, &recorded.values, TOLERANCE, rtol);
         }
+    }
+    Ok(())
+}
+
+fn sinusoids(case: &Case, check: &mut Check) -> Result<()> {
+    if !case.has("sinusoid.t") {
+        return Ok(());
+    }
+    let timesteps = case.recorded("sinusoid.t")?.values.clone();
+    for name in case.names("sinusoid.").into_iter().filter(|name| name != "sinusoid.t") {
+        let recorded = case.recorded(&name)?;
+        let single = name.ends_with("vace_f32");
+        let mut found = vec![0.0; recorded.values.len()];
+        for (row, &t) in found.chunks_mut(recorded.shape[1]).zip(&timesteps) {
+            sinusoid(f64::from(t), single, row);
+        }
+        // In f32, one unit in the last place of a frequency is this much at timestep 1000.
+        let tolerance = if single { 1e-4 } else { TOLERANCE };
+        check.close(&name, &found, &recorded.values, tolerance, 0.0);
     }
     Ok(())
 }
