@@ -151,8 +151,9 @@ impl Check {
             if error > self.worst.0 {
                 self.worst = (error, name.to_owned());
             }
-            // Negated, so that NaN fails.
-            if !(error <= atol + rtol * recorded.abs()) && wrong.is_none_or(|(_, worst)| !(error <= worst)) {
+            let fits = error <= atol + rtol * recorded.abs();
+            // NaN fits nowhere, and nothing is worse.
+            if !fits && wrong.is_none_or(|(_, worst)| error > worst || error.is_nan()) {
                 wrong = Some((index, error));
             }
         }

@@ -10,6 +10,7 @@ use scope_models::{
     },
     weights::{Loader, Precision, TensorSource},
 };
+use serde_json::Value;
 
 use crate::case::{Case, Check, Recorded};
 
@@ -107,7 +108,7 @@ pub(crate) fn forward(case: &Case, check: &mut Check) -> Result<()> {
     for run in case.value("/cases")?.as_array().into_iter().flatten() {
         let name = run["name"].as_str().unwrap_or_default();
         let timesteps: Vec<f64> =
-            run["t"].as_array().into_iter().flatten().filter_map(|t| t.as_f64()).collect();
+            run["t"].as_array().into_iter().flatten().filter_map(Value::as_f64).collect();
         let start = run["start_frame"].as_u64().unwrap_or(0) as usize;
         let mut cache = empty_at(&model, &x, start)?;
         let call = Call {
@@ -152,9 +153,7 @@ pub(crate) fn vace_forward(case: &Case, check: &mut Check) -> Result<()> {
     let weights = case.weights();
     let loader = Loader::new(&weights, &case.device, Precision::F32);
     let layers = case.value("/vace_layers")?.as_array().into_iter().flatten();
-    let vace = VaceConfig {
-        layers: layers.filter_map(|layer| layer.as_u64()).map(|layer| layer as usize).collect(),
-    };
+    let vace = VaceConfig { layers: layers.filter_map(Value::as_u64).map(|layer| layer as usize).collect() };
     let vace = VaceBlocks::load(&loader, &config, &vace)?;
     let base = match weights.shape("causal_wan_model.patch_embedding.weight") {
         Some(_) => loader.at("causal_wan_model"),
