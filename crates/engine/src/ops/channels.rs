@@ -1,4 +1,4 @@
-//! Channels of pictures: joining them, and keeping pixels by a mask.
+//! Channels of pictures: joining them, choosing among them, and keeping pixels by a mask.
 
 use crate::{Device, Result, Tensor, cpu::RowKernel, error::ensure_shape};
 
@@ -46,6 +46,44 @@ pub fn concat_channels(parts: &[&Tensor]) -> Result<Tensor> {
         offset += channels;
     }
     Ok(joined)
+}
+
+/// Elements `start..start + count` of the innermost dimension.
+///
+/// # Errors
+/// [`crate::Error::Shape`] when the range ends beyond the dimension.
+pub fn take_channels(x: &Tensor, start: usize, count: usize) -> Result<Tensor> {
+    const OP: &str = "choice of channels";
+    struct Kernel<'a> {
+        x: &'a [f32],
+        channels: usize,
+        start: usize,
+        count: usize,
+    }
+    impl RowKernel<f32> for Kernel<'_> {
+        #[inline(always)]
+        fn run(&self, first: usize, rows: &mut [f32]) {
+            let source = self.x[first * self.channels..].chunks_exact(self.channels);
+            for (row, values) in rows.chunks_exact_mut(self.count).zip(source) {
+                for (out, &value) in row.iter_mut().zip(&values[self.start..]) {
+                    *out = value;
+                }
+            }
+        }
+    }
+    let mut shape = x.shape();
+    let channels = shape.last().copied().unwrap_or(0);
+    ensure_shape!(
+        start.checked_add(count).is_some_and(|end| end <= channels),
+        OP,
+        "channels {start}..{start}+{count} of {shape}"
+    );
+    shape.set_last(count);
+    let mut out = Tensor::empty(&x.device(), shape);
+    let Device::Cpu(cpu) = x.device();
+    let kernel = Kernel { x: x.f32s(OP)?, channels, start, count };
+    cpu.for_rows(out.f32s_mut(OP)?, count, 2 * count, &kernel);
+    Ok(out)
 }
 
 /// The pixels of `x` where the mask is white (above 0.5) or, with `white` false, where it is black; zeros elsewhere. The
@@ -105,5 +143,7 @@ mod tests {
         assert_eq!(masked(b.clone(), &mask, false).expect("masked").to_vec(), [3.0, 4.0, 0.0, 0.0]);
         assert!(masked(b, &tensor(&[1, 1], &[0.0]), true).is_err());
         assert!(concat_channels(&[&a, &tensor(&[3, 1], &[0.0; 3])]).is_err());
+        assert_eq!(take_channels(&joined, 1, 2).expect("channels").to_vec(), [3.0, 4.0, 5.0, 6.0]);
+        assert!(take_channels(&joined, 2, 2).is_err());
     }
 }
