@@ -6,7 +6,11 @@
 
 use scope_engine::{Tensor, ops};
 
-use crate::{quirks::Quirks, wan::VaceContext};
+use crate::{
+    quirks::Quirks,
+    vae::{DecoderMemory, EncoderMemory, LatentScale, VaeError, VideoAutoencoder},
+    wan::VaceContext,
+};
 
 /// Latent pixels are this many pixels wide and high.
 const LATENT_PIXELS: usize = 8;
@@ -234,4 +238,53 @@ fn stretch(frames: &Tensor, count: usize) -> scope_engine::Result<Tensor> {
     let mut parts = vec![frames];
     parts.resize(1 + count - have, &last);
     Tensor::concat(&parts)
+}
+
+/// An autoencoder with a memory for each stream of control signals.
+pub struct StreamEncoder<'a> {
+    /// The weights.
+    pub autoencoder: &'a dyn VideoAutoencoder,
+    /// The memory of the input video, which the reference uses for control signals as well.
+    pub video: &'a mut EncoderMemory,
+    /// The memories of what stays and of what is generated anew.
+    pub own: &'a mut [EncoderMemory; 2],
+    /// The stream of decoded pictures: until it has begun, the reference begins every encoded one again.
+    pub decoder: &'a DecoderMemory,
+    /// Defects to reproduce.
+    pub quirks: Quirks,
+}
+
+impl ControlEncoder for StreamEncoder<'_> {
+    type Error = VaeError;
+
+    fn continue_stream(&mut self, stream: ControlStream, pixels: &Tensor) -> Result<Tensor, VaeError> {
+        let causal = self.autoencoder.first_latent_pictures() == 1;
+        let shared = self.quirks.mixed_control && (causal || stream == ControlStream::Extension);
+        if shared {
+            if causal && self.decoder.is_fresh() {
+                self.video.clear();
+            }
+            return self.autoencoder.encode_uneven(self.video, pixels, LatentScale::Normalised);
+        }
+        let memory = match stream {
+            ControlStream::Inactive => &mut self.own[0],
+            ControlStream::Reactive => &mut self.own[1],
+            ControlStream::Extension => return self.encode_once(pixels),
+        };
+        self.autoencoder.encode(memory, pixels, LatentScale::Normalised)
+    }
+
+    fn encode_once(&mut self, pixels: &Tensor) -> Result<Tensor, VaeError> {
+        let causal = self.autoencoder.first_latent_pictures() == 1;
+        if !(self.quirks.mixed_control && causal) {
+            return self.autoencoder.encode_once(pixels, LatentScale::Normalised);
+        }
+        // Pictures that complete no latent are left out.
+        let whole = 1 + (pixels.dim(0).saturating_sub(1)) / LATENT_FRAMES * LATENT_FRAMES;
+        self.autoencoder.encode_once(&pixels.narrow(0, whole.min(pixels.dim(0)))?, LatentScale::Normalised)
+    }
+
+    fn first_pictures(&self) -> usize {
+        self.autoencoder.first_latent_pictures()
+    }
 }

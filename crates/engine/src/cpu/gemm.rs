@@ -296,31 +296,32 @@ impl<R: Rows, F: Finish> Block<'_, R, F> {
         let mut row = 0;
         while count - row >= MR {
             let tiles = ((count - row) / MR).min(TILES);
-            self.tiles::<S, MR>(simd, row, tiles);
+            self.tiles::<S, MR>(simd, row, tiles, MR);
             self.finish(row, tiles * MR);
             row += tiles * MR;
         }
-        let rest = row;
-        while count - row >= 4 {
-            self.tiles::<S, 4>(simd, row, 1);
-            row += 4;
+        // Few rows leave the arithmetic units waiting for each other's results: a tile that repeats its last row
+        // takes no longer than its rows one by one.
+        match count - row {
+            0 => return,
+            1 => self.tiles::<S, 1>(simd, row, 1, 1),
+            live @ 2..=4 => self.tiles::<S, 4>(simd, row, 1, live),
+            live => self.tiles::<S, MR>(simd, row, 1, live),
         }
-        while row < count {
-            self.tiles::<S, 1>(simd, row, 1);
-            row += 1;
-        }
-        self.finish(rest, count - rest);
+        self.finish(row, count - row);
     }
 
-    /// All panels for `tiles` tiles of `MR` rows each, from `row` on: a panel is used for all tiles while it is near.
+    /// All panels for `tiles` tiles of `MR` rows each, from `row` on: a panel is used for all tiles while it is near. Of
+    /// the last tile, `live` rows are there; the others repeat the last of them.
     #[inline(always)]
-    fn tiles<S: Simd, const MR: usize>(&mut self, simd: S, row: usize, tiles: usize) {
+    fn tiles<S: Simd, const MR: usize>(&mut self, simd: S, row: usize, tiles: usize, live: usize) {
         let Panels { columns, depth, width, .. } = *self.panels;
         let mut place = self.rows.place(self.first + row);
         let mut places = [[place; MR]; TILES];
-        for places in &mut places[..tiles] {
-            for slot in places {
-                *slot = place;
+        let last = (tiles - 1) * MR + live - 1;
+        for (index, slot) in places[..tiles].as_flattened_mut().iter_mut().enumerate() {
+            *slot = place;
+            if index < last {
                 place = self.rows.next(place);
             }
         }
@@ -329,19 +330,20 @@ impl<R: Rows, F: Finish> Block<'_, R, F> {
             let valid = width.min(columns - column);
             for (tile, places) in places[..tiles].iter().enumerate() {
                 let row = self.first + row + tile * MR;
+                let live = if tile + 1 == tiles { live } else { MR };
                 match &self.panels.data {
                     PanelData::F32(data) if valid <= S::F32_LANES => {
                         let data = S::as_simd_f32s(&data[column * depth..][..S::F32_LANES * depth]).0;
                         let mut acc = [bias_of_panel(simd, self.bias, column, valid); MR];
                         accumulate(simd, self.rows, places, data, |vector| [*vector], &mut acc);
-                        self.put(simd, row, column..column + valid, &acc);
+                        self.put(simd, row, column..column + valid, &acc[..live]);
                     }
                     PanelData::F32(data) => {
                         let data = S::as_simd_f32s(&data[column * depth..][..width * depth]).0;
                         let data = data.as_chunks::<VECTORS>().0;
                         let mut acc = [bias_of_panel(simd, self.bias, column, valid); MR];
                         accumulate(simd, self.rows, places, data, |pair| *pair, &mut acc);
-                        self.put(simd, row, column..column + valid, &acc);
+                        self.put(simd, row, column..column + valid, &acc[..live]);
                     }
                     PanelData::Bf16(data) => {
                         let half = width / VECTORS;
@@ -353,21 +355,21 @@ impl<R: Rows, F: Finish> Block<'_, R, F> {
                         };
                         let mut acc = [bias_of_panel(simd, self.bias, column, valid); MR];
                         accumulate(simd, self.rows, places, data, widen, &mut acc);
-                        self.put(simd, row, column..column + valid, &acc);
+                        self.put(simd, row, column..column + valid, &acc[..live]);
                     }
                 }
             }
         }
     }
 
-    /// Stores the sums of `MR` rows from `row` on.
+    /// Stores the sums of rows from `row` on.
     #[inline(always)]
-    fn put<S: Simd, const MR: usize, const V: usize>(
+    fn put<S: Simd, const V: usize>(
         &mut self,
         simd: S,
         row: usize,
         columns: Range<usize>,
-        acc: &[[S::f32s; V]; MR],
+        acc: &[[S::f32s; V]],
     ) {
         for (m, acc) in acc.iter().enumerate() {
             let at = (self.rows.target(row + m) - self.base) * self.panels.columns;

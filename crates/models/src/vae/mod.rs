@@ -70,6 +70,29 @@ pub trait VideoAutoencoder: std::fmt::Debug + Send + Sync {
         scale: LatentScale,
     ) -> Result<Tensor, VaeError>;
 
+    /// Encodes frames of any number in one pass, as the reference does: those that complete no latent are remembered,
+    /// where they lie after the first frame of a stream, or left out.
+    ///
+    /// # Errors
+    /// As [`VideoAutoencoder::encode`].
+    fn encode_uneven(
+        &self,
+        memory: &mut EncoderMemory,
+        pixels: &Tensor,
+        scale: LatentScale,
+    ) -> Result<Tensor, VaeError> {
+        self.encode(memory, pixels, scale)
+    }
+
+    /// Pixels of a latent's side.
+    fn spatial_factor(&self) -> usize;
+
+    /// Pictures that open a stream besides four for each latent of a chunk.
+    fn opening_pictures(&self) -> usize;
+
+    /// Pictures of the first latent of a clip by itself.
+    fn first_latent_pictures(&self) -> usize;
+
     /// Decodes the next latent of a stream, `[1, height, width, 16]`, to one frame if it is the first and four
     /// otherwise. Pixels are between -1 and 1.
     ///

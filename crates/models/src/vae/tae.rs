@@ -104,6 +104,18 @@ impl VideoAutoencoder for TinyAutoencoder {
         }
     }
 
+    fn spatial_factor(&self) -> usize {
+        SIDE
+    }
+
+    fn opening_pictures(&self) -> usize {
+        1
+    }
+
+    fn first_latent_pictures(&self) -> usize {
+        GROUP
+    }
+
     fn decode_next(&self, memory: &mut DecoderMemory, latent: &Tensor) -> Result<Tensor, VaeError> {
         check("latents", latent, LATENT_CHANNELS, 1)?;
         if latent.dim(0) != 1 {

@@ -151,6 +151,41 @@ impl VideoAutoencoder for WanAutoencoder {
         }
     }
 
+    fn encode_uneven(
+        &self,
+        memory: &mut EncoderMemory,
+        pixels: &Tensor,
+        scale: LatentScale,
+    ) -> Result<Tensor, VaeError> {
+        check("pixels", pixels, 3, self.config.side())?;
+        let (frames, group) = (pixels.dim(0), self.config.group());
+        if !memory.is_fresh() || frames < 2 {
+            let whole = if memory.is_fresh() { frames } else { frames / group * group };
+            return self.encode(memory, &pixels.narrow(0, whole)?, scale);
+        }
+        let first = self.encode(memory, &pixels.narrow(0, 1)?, scale)?;
+        let rest = pixels.narrow(1, frames - 1)?;
+        let encoded = memory.pass(|pass| self.encoder.run(pass, &rest))?;
+        let latents = ops::linear(&encoded, &self.mean, Activation::None)?;
+        let latents = match scale {
+            LatentScale::Normalised => self.statistics.normalise(latents)?,
+            LatentScale::Raw => latents,
+        };
+        Ok(Tensor::concat(&[&first, &latents])?)
+    }
+
+    fn spatial_factor(&self) -> usize {
+        self.config.side()
+    }
+
+    fn opening_pictures(&self) -> usize {
+        1
+    }
+
+    fn first_latent_pictures(&self) -> usize {
+        1
+    }
+
     fn decode_next(&self, memory: &mut DecoderMemory, latent: &Tensor) -> Result<Tensor, VaeError> {
         check("latents", latent, LATENT_CHANNELS, 1)?;
         let raw = self.statistics.denormalise(latent.clone())?;

@@ -6,15 +6,18 @@
 #![allow(clippy::expect_used, clippy::unwrap_used, clippy::print_stdout)]
 
 mod case;
+mod control;
 mod dit;
 mod frames;
 mod generator;
 mod lora;
+mod processors;
 mod prompts;
 mod quant;
 mod scheduler;
 mod text;
 mod vae;
+mod video;
 
 use std::{env, fs, path::PathBuf};
 
@@ -27,15 +30,20 @@ type Replay = fn(&Case, &mut Check) -> anyhow::Result<()>;
 const KINDS: &[(&str, Replay)] = &[
     ("blending", prompts::blending),
     ("dit_forward", dit::forward),
+    ("e2e_v2v", video::from_video),
     ("fp8_linear", quant::fp8_linear),
     ("generator", generator::replay),
     ("lora", lora::replay),
     ("noise_controller", frames::noise_controller),
     ("preprocess", frames::preprocess),
+    ("rife", processors::rife),
     ("scheduler", scheduler::scheduler),
+    ("scribble", processors::scribble),
     ("tae", vae::tae),
     ("umt5_encoder", text::umt5),
+    ("vace_encoding", control::replay),
     ("vace_forward", dit::vace_forward),
+    ("vace_stream", video::controlled),
     ("wan_vae", vae::wan),
 ];
 

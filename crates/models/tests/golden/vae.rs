@@ -167,7 +167,7 @@ pub(crate) fn load_tae(case: &Case, pointer: &str) -> Result<TinyAutoencoder> {
     let config = TaeConfig {
         encoder_width: case.number(&format!("{pointer}/encoder_width"))?,
         decoder_widths: [width(0)?, width(1)?, width(2)?, width(3)?],
-        raw_latents: case.value(&format!("{pointer}/light"))?.as_bool().unwrap_or(false),
+        raw_latents: case.json.pointer(&format!("{pointer}/light")).and_then(Value::as_bool).unwrap_or(false),
     };
     let weights = case.vae_weights()?;
     Ok(TinyAutoencoder::load(&Loader::new(&weights, &case.device, Precision::F32), config)?)

@@ -1,0 +1,318 @@
+//! A video as it is generated, chunk after chunk: prompts, video input, control signals, latents, pictures.
+//!
+//! One [`VideoStream`] is one session. Weights are shared; all that a session remembers is here.
+
+use std::{error::Error as StdError, sync::Arc};
+
+use scope_engine::{Tensor, ops};
+
+use crate::{
+    control::{Control, StreamEncoder},
+    frames::{self, FrameError, Picture},
+    noise_controller::NoiseController,
+    prompt::{self, Change, Interpolation, Prompt, PromptError, PromptState, Transition},
+    quirks::Quirks,
+    text::TextEncoder,
+    vae::{DecoderMemory, EncoderMemory, LatentScale, VaeError, VideoAutoencoder},
+    wan::{Adapters, ChunkRequest, ChunkStream, Family, NoiseSource, WanError, WanTransformer},
+};
+
+/// Turns prompts into embeddings.
+pub trait TextConditioner {
+    /// One embedding `[positions, features]` for each text.
+    ///
+    /// # Errors
+    /// When a text can't be encoded.
+    fn embed(&mut self, texts: &[&str]) -> Result<Vec<Tensor>, ConditionError>;
+}
+
+/// What a [`TextConditioner`] ran into.
+#[derive(Debug, thiserror::Error)]
+#[error("the prompt could not be encoded: {0}")]
+pub struct ConditionError(#[source] pub Box<dyn StdError + Send + Sync>);
+
+impl TextConditioner for Arc<TextEncoder> {
+    fn embed(&mut self, texts: &[&str]) -> Result<Vec<Tensor>, ConditionError> {
+        self.encode(texts).map_err(|error| ConditionError(error.into()))
+    }
+}
+
+/// Why a chunk could not be generated. The next one starts the stream anew.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum VideoError {
+    /// The prompts give no embedding.
+    #[error(transparent)]
+    Prompt(#[from] PromptError<ConditionError>),
+    /// The input pictures can't be used.
+    #[error("the input video: {0}")]
+    Input(#[from] FrameError),
+    /// The transformer refused.
+    #[error(transparent)]
+    Model(#[from] WanError),
+    /// The autoencoder refused.
+    #[error(transparent)]
+    Autoencoder(#[from] VaeError),
+    /// The engine refused an operator.
+    #[error(transparent)]
+    Engine(#[from] scope_engine::Error),
+}
+
+/// What a chunk is asked to be.
+#[derive(Clone, Copy, Debug)]
+pub struct VideoCall<'a> {
+    /// The mix of prompts that the user holds.
+    pub prompts: &'a [Prompt],
+    /// A move to other prompts that starts now.
+    pub transition: Option<&'a Transition>,
+    /// How the prompts of a mix are blended.
+    pub method: Interpolation,
+    /// Pictures to turn into others, of any size and number; without them the video is made from text alone.
+    pub video: Option<&'a [Picture<'a>]>,
+    /// How much noise hides the input video, 0 to 1; `None` is 0.7.
+    pub noise_scale: Option<f64>,
+    /// The noise follows the motion of the input.
+    pub follow_motion: bool,
+    /// Timesteps, noisiest first.
+    pub steps: &'a [f64],
+    /// Changes that the past would spoil start the stream anew: other steps, or another prompt over an input video.
+    pub manage_cache: bool,
+    /// The stream starts anew.
+    pub reset: bool,
+    /// Control signals.
+    pub control: Control<'a>,
+    /// Their strength.
+    pub control_scale: f32,
+    /// Weight of the cached past; `None` is the family's default.
+    pub cache_weight: Option<f32>,
+}
+
+/// Noise scale of an input video where the user sets none.
+const DEFAULT_NOISE_SCALE: f64 = 0.7;
+/// Pictures of a latent frame.
+const LATENT_FRAMES: usize = 4;
+
+/// The state of one video.
+pub struct VideoStream {
+    chunks: ChunkStream,
+    autoencoder: Arc<dyn VideoAutoencoder>,
+    encoder: EncoderMemory,
+    decoder: DecoderMemory,
+    control: [EncoderMemory; 2],
+    prompts: PromptState,
+    controller: NoiseController,
+    /// Did the chunk before have an input video? `None` before the first chunk.
+    had_video: Option<bool>,
+    /// Was a transition on its way in the chunk before?
+    was_moving: bool,
+    steps: Vec<f64>,
+    /// The newest decoded pictures, where the family makes context of them.
+    decoded: Vec<Tensor>,
+    /// Height and width of the pictures.
+    size: [usize; 2],
+    quirks: Quirks,
+    /// The last chunk failed half-way.
+    broken: bool,
+}
+
+impl VideoStream {
+    /// A video of pictures of `size`, `[height, width]`.
+    ///
+    /// # Errors
+    /// [`VideoError::Model`] when the size does not suit the model.
+    pub fn new(
+        model: Arc<WanTransformer>,
+        autoencoder: Arc<dyn VideoAutoencoder>,
+        family: &Family,
+        size: [usize; 2],
+        quirks: Quirks,
+    ) -> Result<Self, VideoError> {
+        let scale = autoencoder.spatial_factor();
+        if size.iter().any(|side| !side.is_multiple_of(scale)) {
+            return Err(WanError::Input {
+                what: "the size of the video",
+                found: format!("{}×{}", size[1], size[0]),
+                expected: format!("multiples of {scale}"),
+            }
+            .into());
+        }
+        let latent_size = size.map(|side| side / scale);
+        // The reference gives the controller the number of latent frames, and so watches the newest pictures alone.
+        let window = if quirks.short_motion_window {
+            family.chunk_frames
+        } else {
+            LATENT_FRAMES * family.chunk_frames
+        };
+        Ok(Self {
+            chunks: ChunkStream::new(model, family, latent_size, quirks)?,
+            autoencoder,
+            encoder: EncoderMemory::default(),
+            decoder: DecoderMemory::default(),
+            control: Default::default(),
+            prompts: PromptState::new(quirks),
+            controller: NoiseController::new(window),
+            had_video: None,
+            was_moving: false,
+            steps: Vec::new(),
+            decoded: Vec::new(),
+            size,
+            quirks,
+            broken: false,
+        })
+    }
+
+    /// The roll-out behind the video.
+    #[must_use]
+    pub fn chunks(&self) -> &ChunkStream {
+        &self.chunks
+    }
+
+    /// Sets the strengths of the runtime adapters.
+    pub fn set_adapters(&mut self, adapters: Adapters) {
+        self.chunks.set_adapters(adapters);
+    }
+
+    /// Generates a chunk and returns its latents. `emit` gets the pictures of each latent frame as soon as they are
+    /// decoded: `[frames, height, width, 3]` in [-1, 1].
+    ///
+    /// # Errors
+    /// [`VideoError`]; the next chunk then starts the stream anew.
+    pub fn generate(
+        &mut self,
+        call: &VideoCall<'_>,
+        text: &mut dyn TextConditioner,
+        noise: &mut dyn NoiseSource,
+        emit: &mut dyn FnMut(Tensor),
+    ) -> Result<Tensor, VideoError> {
+        let result = self.attempt(call, text, noise, emit);
+        self.broken = result.is_err();
+        result
+    }
+
+    fn attempt(
+        &mut self,
+        call: &VideoCall<'_>,
+        text: &mut dyn TextConditioner,
+        noise: &mut dyn NoiseSource,
+        emit: &mut dyn FnMut(Tensor),
+    ) -> Result<Tensor, VideoError> {
+        let changed_mode = self.had_video != Some(call.video.is_some());
+        let mut reset = call.reset || self.broken || changed_mode;
+        let asked =
+            prompt::Call { prompts: call.prompts, transition: call.transition, method: call.method, reset };
+        let conditioning = self.prompts.advance(&asked, |texts| text.embed(texts))?;
+        if self.steps != call.steps {
+            reset |= call.manage_cache && !self.steps.is_empty();
+            self.steps = call.steps.to_vec();
+        }
+        // Another prompt over an input video would fight with a past that shows the old one; a transition takes the past along.
+        let cut = conditioning.change == Change::Cut && !self.was_moving && !conditioning.moving;
+        reset |= cut && call.manage_cache && (call.video.is_some() || call.control.frames.is_some());
+        self.was_moving = conditioning.moving;
+        self.had_video = Some(call.video.is_some());
+        if reset {
+            self.restart();
+        }
+        let before = self.chunks.frame();
+        self.chunks.wrap();
+        if self.chunks.frame() < before {
+            self.restart();
+        }
+        if conditioning.change != Change::None || !self.chunks.has_text() {
+            self.chunks.set_text(&conditioning.embedding)?;
+        }
+
+        let (latents, noise_scale) = match call.video {
+            Some(pictures) => {
+                let (latents, scale) = self.encode(pictures, call, noise)?;
+                (latents, Some(scale))
+            }
+            None => (self.blank(noise)?, None),
+        };
+        let chunk_frames = self.chunks.family().chunk_frames;
+        let mut encoder = StreamEncoder {
+            autoencoder: &*self.autoencoder,
+            video: &mut self.encoder,
+            own: &mut self.control,
+            decoder: &self.decoder,
+            quirks: self.quirks,
+        };
+        let control = call.control.context(&mut encoder, chunk_frames, self.quirks)?;
+        let reencoded = match self.chunks.wants_reencoded() {
+            true => self
+                .decoded
+                .first()
+                .map(|picture| self.autoencoder.encode_once(picture, self.scale()))
+                .transpose()?,
+            false => None,
+        };
+        let request = ChunkRequest {
+            latents: &latents,
+            steps: call.steps,
+            noise_scale,
+            vace: control.as_ref().map(|context| (context, call.control_scale)),
+            cache_weight: call.cache_weight,
+            reencoded: reencoded.as_ref(),
+        };
+        let latents = self.chunks.generate(&request, noise)?;
+        for frame in 0..latents.dim(0) {
+            let pictures = self.autoencoder.decode_next(&mut self.decoder, &latents.narrow(frame, 1)?)?;
+            self.remember(&pictures)?;
+            emit(pictures);
+        }
+        Ok(latents)
+    }
+
+    /// Forgets the past; prompts stay.
+    fn restart(&mut self) {
+        self.chunks.reset();
+        self.encoder.clear();
+        self.decoder.clear();
+        self.control.iter_mut().for_each(EncoderMemory::clear);
+        self.controller.forget();
+        self.decoded.clear();
+    }
+
+    /// Noise alone.
+    fn blank(&self, noise: &mut dyn NoiseSource) -> Result<Tensor, VideoError> {
+        let scale = self.autoencoder.spatial_factor();
+        let channels = self.chunks.model().config().in_dim;
+        Ok(noise.draw([self.chunks.next_frames(), self.size[0] / scale, self.size[1] / scale, channels])?)
+    }
+
+    /// The input video as noisy latents, and the noise scale.
+    fn encode(
+        &mut self,
+        pictures: &[Picture<'_>],
+        call: &VideoCall<'_>,
+        noise: &mut dyn NoiseSource,
+    ) -> Result<(Tensor, f64), VideoError> {
+        let opening = if self.chunks.frame() == 0 { self.autoencoder.opening_pictures() } else { 0 };
+        let count = LATENT_FRAMES * self.chunks.family().chunk_frames + opening;
+        let device = self.chunks.model().device().clone();
+        let video = frames::video(&device, pictures, self.size, count)?;
+        let mut scale = call.noise_scale.unwrap_or(DEFAULT_NOISE_SCALE);
+        if call.follow_motion {
+            scale = self.controller.update(&video, scale)?;
+        }
+        let latent_scale = self.scale();
+        let clean = self.autoencoder.encode(&mut self.encoder, &video, latent_scale)?;
+        let shape = clean.shape();
+        let noise = noise.draw([shape[0], shape[1], shape[2], shape[3]])?;
+        Ok((ops::mix(noise, scale as f32, &clean, 1.0 - scale as f32)?, scale))
+    }
+
+    fn scale(&self) -> LatentScale {
+        if self.chunks.family().normalised_latents { LatentScale::Normalised } else { LatentScale::Raw }
+    }
+
+    fn remember(&mut self, pictures: &Tensor) -> Result<(), VideoError> {
+        let Some(context) = self.chunks.family().recomputed_context else { return Ok(()) };
+        for frame in 0..pictures.dim(0) {
+            self.decoded.push(Tensor::concat(&[&pictures.narrow(frame, 1)?])?);
+        }
+        let excess = self.decoded.len().saturating_sub(context.decoded_frames);
+        self.decoded.drain(..excess);
+        Ok(())
+    }
+}
