@@ -86,6 +86,50 @@ pub fn take_channels(x: &Tensor, start: usize, count: usize) -> Result<Tensor> {
     Ok(out)
 }
 
+/// `x · share + y · (1 - share)` for pictures `x` and `y`, where `share` has one channel and their other dimensions.
+///
+/// # Errors
+/// [`crate::Error::Shape`] when the shapes don't fit.
+pub fn blend(x: &Tensor, y: &Tensor, share: &Tensor) -> Result<Tensor> {
+    const OP: &str = "blend";
+    struct Kernel<'a> {
+        x: &'a [f32],
+        y: &'a [f32],
+        share: &'a [f32],
+        channels: usize,
+    }
+    impl RowKernel<f32> for Kernel<'_> {
+        #[inline(always)]
+        fn run(&self, first: usize, rows: &mut [f32]) {
+            let start = first * self.channels;
+            let sources =
+                self.x[start..].chunks_exact(self.channels).zip(self.y[start..].chunks_exact(self.channels));
+            let pixels = rows.chunks_exact_mut(self.channels).zip(sources);
+            for ((out, (x, y)), &share) in pixels.zip(&self.share[first..]) {
+                for ((out, &x), &y) in out.iter_mut().zip(x).zip(y) {
+                    *out = (x - y).mul_add(share, y);
+                }
+            }
+        }
+    }
+    let shape = x.shape();
+    let mut expected = shape;
+    expected.set_last(1);
+    let channels = shape.last().copied().unwrap_or(0);
+    ensure_shape!(
+        y.shape() == shape && share.shape() == expected && channels > 0,
+        OP,
+        "{shape} and {} by {}",
+        y.shape(),
+        share.shape()
+    );
+    let mut out = Tensor::empty(&x.device(), shape);
+    let Device::Cpu(cpu) = x.device();
+    let kernel = Kernel { x: x.f32s(OP)?, y: y.f32s(OP)?, share: share.f32s(OP)?, channels };
+    cpu.for_rows(out.f32s_mut(OP)?, channels, 3 * channels, &kernel);
+    Ok(out)
+}
+
 /// The pixels of `x` where the mask is white (above 0.5) or, with `white` false, where it is black; zeros elsewhere. The
 /// mask has one channel and the other dimensions of `x`.
 ///
@@ -141,9 +185,13 @@ mod tests {
         let mask = tensor(&[2, 1], &[0.5, 0.6]);
         assert_eq!(masked(b.clone(), &mask, true).expect("masked").to_vec(), [0.0, 0.0, 5.0, 6.0]);
         assert_eq!(masked(b.clone(), &mask, false).expect("masked").to_vec(), [3.0, 4.0, 0.0, 0.0]);
-        assert!(masked(b, &tensor(&[1, 1], &[0.0]), true).is_err());
+        assert!(masked(b.clone(), &tensor(&[1, 1], &[0.0]), true).is_err());
         assert!(concat_channels(&[&a, &tensor(&[3, 1], &[0.0; 3])]).is_err());
         assert_eq!(take_channels(&joined, 1, 2).expect("channels").to_vec(), [3.0, 4.0, 5.0, 6.0]);
         assert!(take_channels(&joined, 2, 2).is_err());
+        let share = tensor(&[2, 1], &[1.0, 0.25]);
+        let other = tensor(&[2, 2], &[0.0, 0.0, 1.0, 2.0]);
+        assert_eq!(blend(&b, &other, &share).expect("blended").to_vec(), [3.0, 4.0, 2.0, 3.0]);
+        assert!(blend(&b, &other, &b).is_err());
     }
 }

@@ -17,7 +17,7 @@ mod rope;
 mod warp;
 
 pub use attention::{AttentionOptions, Keys, attention};
-pub use channels::{concat_channels, masked, take_channels};
+pub use channels::{blend, concat_channels, masked, take_channels};
 pub use conv::{Border, Conv, ConvInput, ConvSpec, Enlarge, conv};
 pub use elementwise::{activate, add, mix, multiply, scale};
 pub use embedding::{Embedding, embedding};
