@@ -9,7 +9,6 @@ pub mod frames;
 pub mod lora;
 pub mod noise_controller;
 pub mod processors;
-pub mod processors;
 pub mod prompt;
 pub mod quant;
 pub mod quirks;

@@ -12,7 +12,6 @@ mod frames;
 mod generator;
 mod lora;
 mod processors;
-mod processors;
 mod prompts;
 mod quant;
 mod scheduler;
@@ -38,9 +37,7 @@ const KINDS: &[(&str, Replay)] = &[
     ("noise_controller", frames::noise_controller),
     ("preprocess", frames::preprocess),
     ("rife", processors::rife),
-    ("rife", processors::rife),
     ("scheduler", scheduler::scheduler),
-    ("scribble", processors::scribble),
     ("scribble", processors::scribble),
     ("tae", vae::tae),
     ("umt5_encoder", text::umt5),
