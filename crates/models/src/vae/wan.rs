@@ -190,7 +190,7 @@ impl VideoAutoencoder for WanAutoencoder {
         check("latents", latent, LATENT_CHANNELS, 1)?;
         let raw = self.statistics.denormalise(latent.clone())?;
         let unpacked = ops::linear(&raw, &self.unpack, Activation::None)?;
-        let frames = memory.pass(|pass| self.decoder.run(pass, unpacked))?;
+        let frames = memory.pass(|pass| self.decoder.run(pass, &unpacked))?;
         Ok(ops::affine_clamped(frames, 1.0, 0.0, [-1.0, 1.0])?)
     }
 }
@@ -236,6 +236,7 @@ impl Head {
 }
 
 #[derive(Debug)]
+#[allow(clippy::large_enum_variant, reason = "a few dozen of them, each before megabytes of weights")]
 enum Down {
     Block(Residual),
     Half(Downsample),
@@ -286,6 +287,7 @@ impl Encoder {
 }
 
 #[derive(Debug)]
+#[allow(clippy::large_enum_variant, reason = "a few dozen of them, each before megabytes of weights")]
 enum Up {
     Block(Residual),
     Double(Upsample),
@@ -325,8 +327,8 @@ impl Decoder {
         })
     }
 
-    fn run(&self, pass: &mut Pass<'_>, latent: Tensor) -> scope_engine::Result<Tensor> {
-        let x = pass.conv(&latent, &self.stem, None, Activation::None)?;
+    fn run(&self, pass: &mut Pass<'_>, latent: &Tensor) -> scope_engine::Result<Tensor> {
+        let x = pass.conv(latent, &self.stem, None, Activation::None)?;
         let mut x = self.middle.run(pass, &x)?;
         for layer in &self.layers {
             x = match layer {
