@@ -96,7 +96,7 @@ impl Job<'_> {
             }
             return;
         }
-        cpu.install(|| {
+        cpu.enter(|| {
             out.par_chunks_mut(frame).enumerate().for_each(|(index, out)| {
                 out.par_chunks_mut(block * columns)
                     .enumerate()
@@ -226,16 +226,56 @@ struct Neighbourhoods<'a> {
 struct Place {
     y: i32,
     x: i32,
+    /// Where it would begin in the frame; somewhere before it if the pixel lies outside.
+    start: isize,
 }
 
 /// Pixels of one kernel row in one frame.
 #[derive(Clone, Copy)]
 struct Run<'a> {
     pixels: &'a [f32],
-    y: i32,
-    x: i32,
     /// As many zeros, for runs outside the picture.
     zeros: &'a [f32],
+    /// Which of the frames.
+    frame: usize,
+    y: i32,
+    x: i32,
+    /// Elements from a kernel's first pixel to the run.
+    offset: isize,
+    /// Where its weights begin.
+    depth: usize,
+}
+
+impl<'a> Neighbourhoods<'a> {
+    #[inline(always)]
+    fn at(&self, y: i32, x: i32) -> Place {
+        let [_, width, channels] = self.input.map(|dim| dim as isize);
+        Place { y, x, start: (y as isize * width + x as isize) * channels }
+    }
+
+    /// The first run in a frame.
+    #[inline(always)]
+    fn run(&self, frame: usize, whole: bool) -> Option<Run<'a>> {
+        let &(pixels, tap) = self.frames.get(frame)?;
+        let [height, width] = self.taps;
+        let channels = self.input[2] as usize;
+        let depth = tap * height * width * channels;
+        let zeros = &self.zeros[..if whole { width * channels } else { channels }];
+        Some(Run { pixels, zeros, frame, y: 0, x: 0, offset: 0, depth })
+    }
+
+    /// Where a run begins whose first pixel lies outside the picture. Apart from the rest, so that the common case
+    /// stays short.
+    #[cold]
+    #[inline(never)]
+    fn start_outside(&self, y: i32, x: i32) -> usize {
+        if !self.reflect {
+            return OUTSIDE;
+        }
+        let [height, width, channels] = self.input;
+        let (y, x) = (mirrored(y, height) as usize, mirrored(x, width) as usize);
+        (y * width as usize + x) * channels as usize
+    }
 }
 
 impl<'a> Rows for Neighbourhoods<'a> {
@@ -244,17 +284,17 @@ impl<'a> Rows for Neighbourhoods<'a> {
 
     #[inline(always)]
     fn place(&self, row: usize) -> Place {
-        let (y, x) = (row / self.row_width, row % self.row_width);
-        Place { y: self.origin[0] + y as i32 * self.stride, x: self.origin[1] + x as i32 * self.stride }
+        let (y, x) = ((row / self.row_width) as i32, (row % self.row_width) as i32);
+        self.at(self.origin[0] + y * self.stride, self.origin[1] + x * self.stride)
     }
 
     #[inline(always)]
     fn next(&self, place: Place) -> Place {
         let x = place.x + self.stride;
         if x - self.origin[1] < self.row_width as i32 * self.stride {
-            Place { x, ..place }
+            Place { x, start: place.start + (self.stride * self.input[2]) as isize, ..place }
         } else {
-            Place { y: place.y + self.stride, x: self.origin[1] }
+            self.at(place.y + self.stride, self.origin[1])
         }
     }
 
@@ -275,39 +315,40 @@ impl<'a> Rows for Neighbourhoods<'a> {
     }
 
     #[inline(always)]
-    fn segments(&self, whole: bool) -> usize {
-        self.frames.len() * self.taps[0] * if whole { 1 } else { self.taps[1] }
+    fn first(&self, whole: bool) -> Option<Run<'a>> {
+        self.run(0, whole)
     }
 
     #[inline(always)]
-    fn segment(&self, index: usize, whole: bool) -> (Run<'a>, Range<usize>) {
+    fn following(&self, run: Run<'a>, whole: bool) -> Option<Run<'a>> {
         let [height, width] = self.taps;
         let channels = self.input[2] as usize;
-        let (line, x, len) =
-            if whole { (index, 0, width * channels) } else { (index / width, index % width, channels) };
-        let (pixels, tap) = self.frames[line / height];
-        let y = line % height;
-        let start = ((tap * height + y) * width + x) * channels;
-        (Run { pixels, y: y as i32, x: x as i32, zeros: &self.zeros[..len] }, start..start + len)
-    }
-
-    #[inline(always)]
-    fn start(&self, place: Place, run: Run<'a>) -> usize {
-        let (mut y, mut x) = (place.y + run.y, place.x + run.x);
-        let [height, width, channels] = self.input;
-        // Negative coordinates are large ones without the sign.
-        if y as u32 >= height as u32 || x as u32 >= width as u32 {
-            if !self.reflect {
-                return OUTSIDE;
-            }
-            y = mirrored(y, height);
-            x = mirrored(x, width);
+        let depth = run.depth + run.zeros.len();
+        if !whole && run.x + 1 < width as i32 {
+            return Some(Run { x: run.x + 1, offset: run.offset + channels as isize, depth, ..run });
         }
-        (y as usize * width as usize + x as usize) * channels as usize
+        if run.y + 1 < height as i32 {
+            let y = run.y + 1;
+            let offset = y as isize * self.input[1] as isize * channels as isize;
+            return Some(Run { y, x: 0, offset, depth, ..run });
+        }
+        self.run(run.frame + 1, whole)
     }
 
     #[inline(always)]
-    fn elements(&self, start: usize, run: Run<'a>) -> &[f32] {
+    fn range(&self, run: Run<'a>) -> Range<usize> {
+        run.depth..run.depth + run.zeros.len()
+    }
+
+    #[inline(always)]
+    fn elements(&self, place: Place, run: Run<'a>) -> &[f32] {
+        let (y, x) = (place.y + run.y, place.x + run.x);
+        // Negative coordinates are large ones without the sign.
+        let start = if (y as u32) < self.input[0] as u32 && (x as u32) < self.input[1] as u32 {
+            (place.start + run.offset) as usize
+        } else {
+            self.start_outside(y, x)
+        };
         run.pixels.get(start..start + run.zeros.len()).unwrap_or(run.zeros)
     }
 }

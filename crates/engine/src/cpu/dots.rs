@@ -75,18 +75,16 @@ impl<R: Rows, F: Finish> Block<'_, R, F> {
         let depth = self.dots.depth;
         let mut acc = [[simd.splat_f32s(0.0); N]; MR];
         let whole = self.rows.whole(&places);
-        for index in 0..self.rows.segments(whole) {
-            let (segment, range) = self.rows.segment(index, whole);
+        let mut next = self.rows.first(whole);
+        while let Some(segment) = next {
+            next = self.rows.following(segment, whole);
+            let range = self.rows.range(segment);
             let len = range.len();
             let full = len / S::F32_LANES;
-            let mut starts = [0; MR];
-            for m in 0..MR {
-                starts[m] = self.rows.start(places[m], segment);
-            }
             let mut rows: [&[f32]; MR] = [&[]; MR];
             let mut row_vectors: [&[S::f32s]; MR] = [&[]; MR];
             for m in 0..MR {
-                rows[m] = &self.rows.elements(starts[m], segment)[..len];
+                rows[m] = &self.rows.elements(places[m], segment)[..len];
                 row_vectors[m] = &S::as_simd_f32s(rows[m]).0[..full];
             }
             let mut weights: [&[f32]; N] = [&[]; N];

@@ -11,16 +11,16 @@ use half::bf16;
 use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
 
-use super::{Cpu, math};
+use super::{
+    Cpu, math,
+    tile::{Cells, Halves, Plain, multiply},
+};
 
 /// Columns of a panel are two vectors wide.
 pub(crate) const VECTORS: usize = 2;
 
 /// Tiles of rows that share one pass over the panels.
 const TILES: usize = 8;
-
-/// Steps along the inner dimension that are taken at a time.
-const CHUNK: usize = 4;
 
 /// Width of a panel in columns on this machine.
 pub(crate) fn panel_columns(cpu: &Cpu) -> usize {
@@ -114,7 +114,7 @@ pub(crate) trait Rows: Sync {
     /// What locates a row.
     type Place: Copy;
 
-    /// What locates a segment in a row.
+    /// A segment of every row.
     type Segment: Copy;
 
     /// Locates row `row`.
@@ -129,17 +129,17 @@ pub(crate) trait Rows: Sync {
     /// Can all these rows be read in long segments?
     fn whole(&self, places: &[Self::Place]) -> bool;
 
-    /// Number of segments, long or short, of a row.
-    fn segments(&self, whole: bool) -> usize;
+    /// The first segment, if there is one.
+    fn first(&self, whole: bool) -> Option<Self::Segment>;
 
-    /// A segment and the run of the inner dimension that it holds.
-    fn segment(&self, index: usize, whole: bool) -> (Self::Segment, Range<usize>);
+    /// The segment after `segment`, if there is one.
+    fn following(&self, segment: Self::Segment, whole: bool) -> Option<Self::Segment>;
 
-    /// Where a segment of a row begins.
-    fn start(&self, place: Self::Place, segment: Self::Segment) -> usize;
+    /// The run of the inner dimension that a segment holds.
+    fn range(&self, segment: Self::Segment) -> Range<usize>;
 
-    /// The elements of a segment that begins at `start`.
-    fn elements(&self, start: usize, segment: Self::Segment) -> &[f32];
+    /// The elements of a segment of the row at `place`.
+    fn elements(&self, place: Self::Place, segment: Self::Segment) -> &[f32];
 }
 
 /// Rows of `depth` elements, `stride` apart.
@@ -174,23 +174,23 @@ impl Rows for Dense<'_> {
     }
 
     #[inline(always)]
-    fn segments(&self, _: bool) -> usize {
-        1
+    fn first(&self, _: bool) -> Option<()> {
+        Some(())
     }
 
     #[inline(always)]
-    fn segment(&self, _: usize, _: bool) -> ((), Range<usize>) {
-        ((), 0..self.depth)
+    fn following(&self, (): (), _: bool) -> Option<()> {
+        None
     }
 
     #[inline(always)]
-    fn start(&self, place: usize, (): ()) -> usize {
-        place
+    fn range(&self, (): ()) -> Range<usize> {
+        0..self.depth
     }
 
     #[inline(always)]
-    fn elements(&self, start: usize, (): ()) -> &[f32] {
-        &self.data[start..start + self.depth]
+    fn elements(&self, place: usize, (): ()) -> &[f32] {
+        &self.data[place..place + self.depth]
     }
 }
 
@@ -256,7 +256,7 @@ pub(crate) fn gemm<R: Rows, F: Finish>(
         arch.dispatch(Block { rows, panels, bias, finish, first: 0, count, base: 0, out });
         return;
     }
-    cpu.install(|| {
+    cpu.enter(|| {
         out.par_chunks_mut(block * columns).enumerate().for_each(|(index, out)| {
             let (first, count) = (index * block, out.len() / columns);
             arch.dispatch(Block { rows, panels, bias, finish, first, count, base: first, out });
@@ -334,27 +334,23 @@ impl<R: Rows, F: Finish> Block<'_, R, F> {
                 match &self.panels.data {
                     PanelData::F32(data) if valid <= S::F32_LANES => {
                         let data = S::as_simd_f32s(&data[column * depth..][..S::F32_LANES * depth]).0;
+                        let data = data.as_chunks::<1>().0;
                         let mut acc = [bias_of_panel(simd, self.bias, column, valid); MR];
-                        accumulate(simd, self.rows, places, data, |vector| [*vector], &mut acc);
+                        accumulate::<S, R, Plain, MR, 1>(simd, self.rows, places, data, &mut acc);
                         self.put(simd, row, column..column + valid, &acc[..live]);
                     }
                     PanelData::F32(data) => {
                         let data = S::as_simd_f32s(&data[column * depth..][..width * depth]).0;
                         let data = data.as_chunks::<VECTORS>().0;
                         let mut acc = [bias_of_panel(simd, self.bias, column, valid); MR];
-                        accumulate(simd, self.rows, places, data, |pair| *pair, &mut acc);
+                        accumulate::<S, R, Plain, MR, VECTORS>(simd, self.rows, places, data, &mut acc);
                         self.put(simd, row, column..column + valid, &acc[..live]);
                     }
                     PanelData::Bf16(data) => {
                         let half = width / VECTORS;
                         let data = S::as_simd_u32s(&data[panel * half * depth..][..half * depth]).0;
-                        let widen = |lanes: &S::u32s| {
-                            let low = simd.wrapping_dyn_shl_u32s(*lanes, simd.splat_u32s(16));
-                            let high = simd.and_u32s(*lanes, simd.splat_u32s(0xffff_0000));
-                            [simd.transmute_f32s_u32s(low), simd.transmute_f32s_u32s(high)]
-                        };
                         let mut acc = [bias_of_panel(simd, self.bias, column, valid); MR];
-                        accumulate(simd, self.rows, places, data, widen, &mut acc);
+                        accumulate::<S, R, Halves, MR, VECTORS>(simd, self.rows, places, data, &mut acc);
                         self.put(simd, row, column..column + valid, &acc[..live]);
                     }
                 }
@@ -416,58 +412,21 @@ fn bias_of_panel<S: Simd, const V: usize>(
 
 /// Adds all segments of the rows, times the panel, to the accumulators.
 #[inline(always)]
-pub(crate) fn accumulate<S: Simd, R: Rows, P, const MR: usize, const V: usize>(
+pub(crate) fn accumulate<S: Simd, R: Rows, C: Cells<S, V>, const MR: usize, const V: usize>(
     simd: S,
     rows: &R,
     places: &[R::Place; MR],
-    panel: &[P],
-    widen: impl Fn(&P) -> [S::f32s; V],
-    acc: &mut [[S::f32s; V]; MR],
+    panel: &[C::Cell],
+    sums: &mut [[S::f32s; V]; MR],
 ) {
     let whole = rows.whole(places);
-    for index in 0..rows.segments(whole) {
-        let (segment, range) = rows.segment(index, whole);
-        let panel = &panel[range];
-        let len = panel.len();
-        let mut starts = [0; MR];
+    let mut next = rows.first(whole);
+    while let Some(segment) = next {
+        next = rows.following(segment, whole);
+        let mut elements: [&[f32]; MR] = [&[]; MR];
         for m in 0..MR {
-            starts[m] = rows.start(places[m], segment);
+            elements[m] = rows.elements(places[m], segment);
         }
-        // Arrays of known length need no check at each element, which would keep the sums out of the registers. (Nor
-        // `array::from_fn`: it is compiled apart.)
-        let (panel_chunks, panel_rest) = panel.as_chunks::<CHUNK>();
-        let mut chunks: [&[[f32; CHUNK]]; MR] = [&[]; MR];
-        let mut rests: [&[f32]; MR] = [&[]; MR];
-        for m in 0..MR {
-            let (chunk, rest) = rows.elements(starts[m], segment)[..len].as_chunks();
-            chunks[m] = &chunk[..panel_chunks.len()];
-            rests[m] = &rest[..panel_rest.len()];
-        }
-        let mut sums = *acc;
-        for (index, panel) in panel_chunks.iter().enumerate() {
-            let mut chunk = [&[0.0; CHUNK]; MR];
-            for m in 0..MR {
-                chunk[m] = &chunks[m][index];
-            }
-            for k in 0..CHUNK {
-                let columns = widen(&panel[k]);
-                for m in 0..MR {
-                    let element = simd.splat_f32s(chunk[m][k]);
-                    for v in 0..V {
-                        sums[m][v] = simd.mul_add_f32s(element, columns[v], sums[m][v]);
-                    }
-                }
-            }
-        }
-        for (k, columns) in panel_rest.iter().enumerate() {
-            let columns = widen(columns);
-            for m in 0..MR {
-                let element = simd.splat_f32s(rests[m][k]);
-                for v in 0..V {
-                    sums[m][v] = simd.mul_add_f32s(element, columns[v], sums[m][v]);
-                }
-            }
-        }
-        *acc = sums;
+        multiply::<S, C, MR, V>(simd, &elements, &panel[rows.range(segment)], sums);
     }
 }

@@ -5,12 +5,20 @@ pub(crate) mod dots;
 pub(crate) mod gemm;
 pub(crate) mod math;
 mod memory;
+pub(crate) mod tile;
 
-use std::{num::NonZeroUsize, sync::Arc, thread::available_parallelism};
+use std::{
+    num::NonZeroUsize,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread::available_parallelism,
+};
 
 use half::{bf16, f16};
 use pulp::{Simd, WithSimd};
-use rayon::{ThreadPool, ThreadPoolBuilder, prelude::*};
+use rayon::{ThreadPool, ThreadPoolBuilder, Yield, prelude::*};
 
 use crate::{Error, Result};
 
@@ -22,6 +30,8 @@ pub struct Cpu(Arc<Inner>);
 
 struct Inner {
     threads: ThreadPool,
+    /// Threads wait for work instead of sleeping.
+    awake: AtomicBool,
     arch: pulp::Arch,
     f32s: Arc<Pool<f32>>,
     f16s: Arc<Pool<f16>>,
@@ -44,6 +54,7 @@ impl Cpu {
             .map_err(|error| Error::Threads(error.to_string()))?;
         Ok(Self(Arc::new(Inner {
             threads,
+            awake: AtomicBool::new(false),
             arch: pulp::Arch::new(),
             f32s: Pool::new(),
             f16s: Pool::new(),
@@ -65,8 +76,42 @@ impl Cpu {
         format!("{:?}", self.0.arch).split(['(', ' ']).next().unwrap_or_default().to_owned()
     }
 
-    /// Runs `work` on a compute thread, where operators start without a hand-over between threads.
+    /// Runs `work` on a compute thread, and keeps the others awake until it is done: operators come every few
+    /// microseconds, and to wake a sleeping thread takes longer than many of them.
     pub fn install<R: Send>(&self, work: impl FnOnce() -> R + Send) -> R {
+        self.0.threads.install(|| {
+            let others = self.threads() - 1;
+            if others == 0 || self.0.awake.swap(true, Ordering::AcqRel) {
+                return work();
+            }
+            let rest = Rest(&self.0.awake);
+            rayon::scope(|scope| {
+                for _ in 0..others {
+                    scope.spawn(|_| {
+                        let mut idle = 0u32;
+                        while self.0.awake.load(Ordering::Acquire) {
+                            // Takes a share of an operator's work if there is one; else the core is offered to threads
+                            // with something to do, media threads above all.
+                            if rayon::yield_now() == Some(Yield::Executed) {
+                                idle = 0;
+                            } else if idle < PATIENCE {
+                                idle += 1;
+                                std::hint::spin_loop();
+                            } else {
+                                std::thread::yield_now();
+                            }
+                        }
+                    });
+                }
+                let result = work();
+                drop(rest);
+                result
+            })
+        })
+    }
+
+    /// Runs `work` on a compute thread.
+    pub(crate) fn enter<R: Send>(&self, work: impl FnOnce() -> R + Send) -> R {
         self.0.threads.install(work)
     }
 
@@ -127,7 +172,7 @@ impl Cpu {
             arch.dispatch(Block { kernel, first: 0, rows: out });
             return;
         }
-        self.install(|| {
+        self.enter(|| {
             out.par_chunks_mut(block * row_len).enumerate().for_each(|(index, rows)| {
                 arch.dispatch(Block { kernel, first: index * block, rows });
             });
@@ -149,6 +194,18 @@ impl Cpu {
         let rounds = (work / threads).div_ceil(MOST_WORK).max(1);
         let blocks = (rounds * threads).min(work / LEAST_WORK).max(1);
         rows.div_ceil(blocks).max(1)
+    }
+}
+
+/// How often an idle thread looks for work before it offers its core to others: a few microseconds.
+const PATIENCE: u32 = 200;
+
+/// Lets threads sleep again, also when the work panics.
+struct Rest<'a>(&'a AtomicBool);
+
+impl Drop for Rest<'_> {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::Release);
     }
 }
 

@@ -13,6 +13,7 @@ use crate::{
         Cpu, RowKernel,
         gemm::{Dense, Rows, VECTORS, accumulate, panel_columns},
         math,
+        tile::Plain,
     },
     error::ensure_shape,
 };
@@ -122,55 +123,91 @@ struct Problem<'a> {
 /// Keys whose scores are held at a time: with 32 queries, 14 KiB of scores.
 const KEY_BLOCK: usize = 112;
 
+/// Blocks of queries that share one pass over the keys: each block of keys is then read once from afar.
+const QUERY_BLOCKS: usize = 4;
+
+/// How queries are shared out: every task takes one head of `size` blocks of `lanes` queries.
+#[derive(Clone, Copy)]
+struct Groups {
+    lanes: usize,
+    size: usize,
+    count: usize,
+    heads: usize,
+    dim: usize,
+}
+
+impl Groups {
+    fn new(problem: &Problem<'_>, lanes: usize) -> Self {
+        let blocks = problem.queries.div_ceil(lanes);
+        let count = blocks.div_ceil(QUERY_BLOCKS);
+        // Groups of even size, so that no thread waits for the longest.
+        Self { lanes, size: blocks.div_ceil(count), count, heads: problem.heads, dim: problem.dim }
+    }
+
+    fn tasks(self) -> usize {
+        self.count * self.heads
+    }
+
+    /// Results of a block of queries: `[dim, lanes]`.
+    fn block(self) -> usize {
+        self.dim * self.lanes
+    }
+
+    /// Results of a task: `[size, dim, lanes]`.
+    fn task(self) -> usize {
+        self.size * self.block()
+    }
+}
+
 fn run(cpu: &Cpu, problem: &Problem<'_>, shape: Shape, out: &mut [f32]) -> Result<()> {
-    let lanes = panel_columns(cpu);
-    let (heads, dim) = (problem.heads, problem.dim);
-    let blocks = problem.queries.div_ceil(lanes);
-    // One task per block of queries and head writes `[dim, lanes]`; a second pass turns them into rows.
+    let groups = Groups::new(problem, panel_columns(cpu));
+    // Every task writes its results sideways; a second pass turns them into rows.
     let mut sideways = Tensor::empty(
         &Device::Cpu(cpu.clone()),
-        crate::tensor::shape_of("attention", &[blocks * heads, dim * lanes])?,
+        crate::tensor::shape_of("attention", &[groups.tasks(), groups.task()])?,
     );
     let target = sideways.f32s_mut("attention")?;
-    let work = 4 * lanes * dim * (problem.count + 1);
-    let per_thread = cpu.block_rows(blocks * heads, work);
+    let work = 4 * groups.lanes * groups.size * problem.dim * (problem.count + 1);
+    let per_thread = cpu.block_rows(groups.tasks(), work);
     let task = |first: usize, out: &mut [f32]| {
-        let mut scratch = cpu.f32s().take((dim + KEY_BLOCK + 3) * lanes);
+        let mut scratch = cpu.f32s().take(groups.task() + (KEY_BLOCK + 1 + 2 * groups.size) * groups.lanes);
         // A buffer just taken is not shared.
         if let Some(scratch) = scratch.unique() {
-            cpu.arch().dispatch(Tasks { problem, first, scratch, out, lanes });
+            cpu.arch().dispatch(Tasks { problem, groups, first, scratch, out });
         }
     };
-    if per_thread >= blocks * heads {
+    if per_thread >= groups.tasks() {
         task(0, target);
     } else {
-        cpu.install(|| {
-            let chunks = target.par_chunks_mut(per_thread * dim * lanes);
+        cpu.enter(|| {
+            let chunks = target.par_chunks_mut(per_thread * groups.task());
             chunks.enumerate().for_each(|(index, out)| task(index * per_thread, out));
         });
     }
     let row = shape[1..].iter().product::<usize>();
-    cpu.for_rows(out, row, 4 * row, &Upright { sideways: sideways.f32s("attention")?, lanes, heads, dim });
+    cpu.for_rows(out, row, 4 * row, &Upright { sideways: sideways.f32s("attention")?, groups });
     Ok(())
 }
 
-/// Turns `[block, head, dim, lane]` into `[query, head, dim]`.
+/// Turns the tasks' `[head, group, block, dim, lane]` into `[query, head, dim]`.
 struct Upright<'a> {
     sideways: &'a [f32],
-    lanes: usize,
-    heads: usize,
-    dim: usize,
+    groups: Groups,
 }
 
 impl RowKernel<f32> for Upright<'_> {
     #[inline(always)]
     fn run(&self, first: usize, rows: &mut [f32]) {
-        let Self { lanes, heads, dim, .. } = *self;
-        for (index, row) in rows.chunks_exact_mut(heads * dim).enumerate() {
-            let (block, lane) = ((first + index) / lanes, (first + index) % lanes);
-            let from = &self.sideways[block * heads * dim * lanes..][..heads * dim * lanes];
-            for (value, column) in row.iter_mut().zip(from.chunks_exact(lanes)) {
-                *value = column[lane];
+        let groups = self.groups;
+        for (index, row) in rows.chunks_exact_mut(groups.heads * groups.dim).enumerate() {
+            let (block, lane) = ((first + index) / groups.lanes, (first + index) % groups.lanes);
+            let (group, within) = (block / groups.size, block % groups.size);
+            for (head, values) in row.chunks_exact_mut(groups.dim).enumerate() {
+                let task = head * groups.count + group;
+                let from = &self.sideways[task * groups.task() + within * groups.block()..][..groups.block()];
+                for (value, column) in values.iter_mut().zip(from.chunks_exact(groups.lanes)) {
+                    *value = column[lane];
+                }
             }
         }
     }
@@ -178,11 +215,11 @@ impl RowKernel<f32> for Upright<'_> {
 
 struct Tasks<'a> {
     problem: &'a Problem<'a>,
-    /// Index of the first task: `block * heads + head`.
+    groups: Groups,
+    /// Index of the first task: `head * groups + group`.
     first: usize,
     scratch: &'a mut [f32],
     out: &'a mut [f32],
-    lanes: usize,
 }
 
 impl WithSimd for Tasks<'_> {
@@ -190,39 +227,45 @@ impl WithSimd for Tasks<'_> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        let Self { problem, first, scratch, out, lanes } = self;
-        for (index, out) in out.chunks_exact_mut(problem.dim * lanes).enumerate() {
-            let (block, head) = ((first + index) / problem.heads, (first + index) % problem.heads);
-            task(simd, problem, block, head, scratch, out);
+        let Self { problem, groups, first, scratch, out } = self;
+        for (index, out) in out.chunks_exact_mut(groups.task()).enumerate() {
+            let (head, group) = ((first + index) / groups.count, (first + index) % groups.count);
+            let first_query = group * groups.size * groups.lanes;
+            // The last group may have fewer blocks than the others.
+            let blocks = problem.queries.saturating_sub(first_query).div_ceil(groups.lanes).min(groups.size);
+            task(simd, problem, head, first_query, scratch, &mut out[..blocks * groups.block()]);
         }
     }
 }
 
-/// One block of queries of one head; `out` becomes `[dim, lanes]`.
+/// One head of some blocks of queries from `first_query` on; `out` becomes `[blocks, dim, lanes]`.
 #[inline(always)]
 fn task<S: Simd>(
     simd: S,
     problem: &Problem<'_>,
-    block: usize,
     head: usize,
+    first_query: usize,
     scratch: &mut [f32],
     out: &mut [f32],
 ) {
     let lanes = VECTORS * S::F32_LANES;
     let Problem { queries, heads, dim, .. } = *problem;
-    let (columns, rest) = scratch.split_at_mut(dim * lanes);
+    let block_len = dim * lanes;
+    let (columns, rest) = scratch.split_at_mut(out.len());
+    let blocks = out.len() / block_len;
     let (scores, rest) = rest.split_at_mut(KEY_BLOCK * lanes);
-    let (highest, rest) = rest.split_at_mut(lanes);
-    let (total, rest) = rest.split_at_mut(lanes);
-    let decay = &mut rest[..lanes];
+    let (decay, rest) = rest.split_at_mut(lanes);
+    let (highest, rest) = rest.split_at_mut(blocks * lanes);
+    let total = &mut rest[..blocks * lanes];
 
     // Queries as columns, scaled; lanes beyond the last query repeat it and are never read.
-    let first_query = block * lanes;
-    for lane in 0..lanes {
-        let query = (first_query + lane).min(queries - 1);
-        let row = &problem.q[(query * heads + head) * dim..][..dim];
-        for (column, &value) in columns.chunks_exact_mut(lanes).zip(row) {
-            column[lane] = value * problem.scale;
+    for (block, columns) in columns.chunks_exact_mut(block_len).enumerate() {
+        for lane in 0..lanes {
+            let query = (first_query + block * lanes + lane).min(queries - 1);
+            let row = &problem.q[(query * heads + head) * dim..][..dim];
+            for (column, &value) in columns.chunks_exact_mut(lanes).zip(row) {
+                column[lane] = value * problem.scale;
+            }
         }
     }
     // A key with score zero starts the running softmax at maximum 0; without one it starts below every score.
@@ -239,23 +282,30 @@ fn task<S: Simd>(
             let count = k.len() / stride;
             let scores = &mut scores[..count * lanes];
             let rows = Dense { data: &k[head * dim..], depth: dim, stride };
-            score_block::<S>(simd, &rows, columns, scores);
-            if run.bias != 0.0 {
-                for score in scores.iter_mut() {
-                    *score += run.bias;
+            for (block, out) in out.chunks_exact_mut(block_len).enumerate() {
+                let columns = &columns[block * block_len..][..block_len];
+                let highest = &mut highest[block * lanes..][..lanes];
+                let total = &mut total[block * lanes..][..lanes];
+                score_block::<S>(simd, &rows, columns, scores);
+                if run.bias != 0.0 {
+                    for score in scores.iter_mut() {
+                        *score += run.bias;
+                    }
                 }
+                if let Some(bias) = problem.relative_bias {
+                    add_relative_bias(bias, problem, head, key, first_query + block * lanes, lanes, scores);
+                }
+                soften(simd, scores, highest, total, decay);
+                weigh_values(simd, v, stride, head * dim, scores, decay, out);
             }
-            if let Some(bias) = problem.relative_bias {
-                add_relative_bias(bias, problem, head, key, first_query, lanes, scores);
-            }
-            soften(simd, scores, highest, total, decay);
-            weigh_values(simd, v, stride, head * dim, scores, decay, out);
             key += count;
         }
     }
-    for out in out.chunks_exact_mut(lanes) {
-        for (out, &total) in out.iter_mut().zip(&*total) {
-            *out /= total;
+    for (out, total) in out.chunks_exact_mut(block_len).zip(total.chunks_exact(lanes)) {
+        for out in out.chunks_exact_mut(lanes) {
+            for (out, &total) in out.iter_mut().zip(total) {
+                *out /= total;
+            }
         }
     }
 }
@@ -294,7 +344,7 @@ fn score_tile<S: Simd, const MR: usize>(
     let places = std::array::from_fn(|m| rows.place(key + m));
     let mut acc = [[simd.splat_f32s(0.0); VECTORS]; MR];
     let columns = S::as_simd_f32s(columns).0.as_chunks::<VECTORS>().0;
-    accumulate(simd, rows, &places, columns, |pair| *pair, &mut acc);
+    accumulate::<S, _, Plain, MR, VECTORS>(simd, rows, &places, columns, &mut acc);
     let scores = S::as_mut_simd_f32s(&mut scores[key * lanes..][..MR * lanes]).0;
     for (scores, acc) in scores.as_chunks_mut::<VECTORS>().0.iter_mut().zip(acc) {
         *scores = acc;
@@ -462,7 +512,7 @@ mod tests {
 
         #[test]
         fn attention_follows_its_definition(
-            queries in 1usize..70,
+            queries in prop_oneof![1usize..70, 130usize..300],
             runs in prop::collection::vec((1usize..150, prop_oneof![Just(0.0f32), -1.5f32..1.5]), 1..4),
             heads in 1usize..4,
             dim in prop_oneof![Just(24usize), Just(64), 1usize..20],
