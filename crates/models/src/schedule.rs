@@ -5,10 +5,10 @@ use scope_engine::{Result, Tensor, ops};
 /// Training timesteps of the schedule.
 pub const TRAIN_STEPS: usize = 1000;
 
-/// Noise levels of 1000 timesteps, and the conversions between noisy latents, clean latents and flow.
+/// Noise levels of timesteps, and the conversions between noisy latents, clean latents and flow.
 #[derive(Clone, Debug, PartialEq)]
 pub struct FlowSchedule {
-    /// Share of noise at each entry, descending from 1.
+    /// Share of noise at each entry, descending from 1. Empty where every timestep is its own noise level.
     sigmas: Vec<f32>,
     /// The timestep of each entry: a thousand times its share of noise.
     timesteps: Vec<f32>,
@@ -29,6 +29,12 @@ impl FlowSchedule {
         Self { sigmas, timesteps }
     }
 
+    /// No table: the share of noise is a thousandth of the timestep.
+    #[must_use]
+    pub fn exact() -> Self {
+        Self { sigmas: Vec::new(), timesteps: Vec::new() }
+    }
+
     /// Share of noise of every entry, descending.
     #[must_use]
     pub fn sigmas(&self) -> &[f32] {
@@ -44,6 +50,9 @@ impl FlowSchedule {
     /// Share of noise at the entry whose timestep is nearest; any number is a timestep.
     #[must_use]
     pub fn sigma(&self, timestep: f64) -> f32 {
+        if self.timesteps.is_empty() {
+            return (timestep / TRAIN_STEPS as f64).clamp(0.0, 1.0) as f32;
+        }
         let mut nearest = (f64::INFINITY, 0.0);
         for (&entry, &sigma) in self.timesteps.iter().zip(&self.sigmas) {
             let distance = (f64::from(entry) - timestep).abs();
@@ -52,6 +61,13 @@ impl FlowSchedule {
             }
         }
         nearest.1
+    }
+
+    /// The first timestep of a chunk whose latents are video input mixed with this share of noise (0 to 1): the one of
+    /// that share without a table, and [`first_timestep`] with one.
+    #[must_use]
+    pub fn first_timestep(&self, noise_scale: f64) -> f64 {
+        if self.timesteps.is_empty() { noise_scale * TRAIN_STEPS as f64 } else { first_timestep(noise_scale) }
     }
 
     /// `(1 - σ) · clean + σ · noise` at a timestep.
@@ -81,7 +97,7 @@ impl FlowSchedule {
     }
 }
 
-/// The first timestep of a chunk whose latents are video input mixed with this share of noise (0 to 1): somewhat below
+/// The first timestep that the published families give video input mixed with this share of noise (0 to 1): somewhat below
 /// the share, which leaves the network more of the video.
 #[must_use]
 pub fn first_timestep(noise_scale: f64) -> f64 {
@@ -107,5 +123,13 @@ mod tests {
         assert!((schedule.sigma(750.0) - 0.75).abs() < 1e-3);
         assert_eq!(schedule.sigma(-5.0), *schedule.sigmas().last().expect("entries"));
         assert!(schedule.timesteps().windows(2).all(|pair| pair[0] > pair[1]));
+    }
+
+    #[test]
+    fn without_a_table_every_timestep_is_its_own() {
+        let schedule = FlowSchedule::exact();
+        assert_eq!([0.0, 600.0, 857.0, 1000.0, 1e9].map(|t| schedule.sigma(t)), [0.0, 0.6, 0.857, 1.0, 1.0]);
+        assert_eq!(schedule.first_timestep(0.5), 500.0);
+        assert_eq!(FlowSchedule::new(5.0).first_timestep(0.5), 400.0);
     }
 }

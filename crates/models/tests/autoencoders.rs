@@ -1,4 +1,5 @@
 //! Streams through the autoencoders: what is encoded or decoded in parts is what it would have been in one go.
+#![allow(clippy::expect_used)]
 
 use proptest::prelude::*;
 use scope_engine::{Cpu, Device, Tensor};
@@ -48,7 +49,8 @@ fn wan(device: &Device) -> WanAutoencoder {
 }
 
 fn tae(device: &Device, raw_latents: bool) -> TinyAutoencoder {
-    let config = TaeConfig { encoder_width: 6, decoder_widths: [10, 8, 6, 5], raw_latents };
+    let config =
+        TaeConfig { encoder_widths: [6; 4], decoder_widths: [10, 8, 6, 5], raw_latents, ..TaeConfig::full() };
     random(device, |loader| TinyAutoencoder::load(loader, config))
 }
 
@@ -124,6 +126,30 @@ proptest! {
         let at_once = vae.encode_uneven(&mut EncoderMemory::default(), &pixels, LatentScale::Raw).expect("latents");
         close(&grouped.to_vec(), &at_once.to_vec());
     }
+}
+
+#[test]
+fn without_an_opening_picture_every_latent_is_four_pictures() {
+    let device = device();
+    let config = TaeConfig {
+        latent_channels: 5,
+        patch: 2,
+        encoder_widths: [4, 6, 5, 7],
+        encoder_blocks: [1, 2, 0],
+        decoder_widths: [7, 6, 5, 4],
+        decoder_blocks: [2, 1, 3],
+        single_opening: false,
+        ..TaeConfig::full()
+    };
+    let vae = random(&device, |loader| TinyAutoencoder::load(loader, config));
+    assert_eq!((vae.spatial_factor(), vae.opening_pictures()), (16, 0));
+    let pixels = tensor(&device, &[12, 32, 16, 3], 5);
+    let whole = vae.encode_once(&pixels, LatentScale::Normalised).expect("latents");
+    assert_eq!(whole.shape()[..], [3, 2, 1, 5]);
+    close(&encoded(&vae, &pixels, 0, &[1, 2]), &whole.to_vec());
+    let frames = vae.decode_once(&whole).expect("frames");
+    assert_eq!(frames.shape()[..], [12, 32, 16, 3]);
+    close(&decoded(&vae, &whole, &[2, 1]), &frames.to_vec());
 }
 
 #[test]

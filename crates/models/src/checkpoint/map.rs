@@ -1,4 +1,4 @@
-//! The bytes of a checkpoint: mapped from its file, or owned.
+//! The bytes of a checkpoint: mapped from its file, owned, or part of the program.
 
 use super::CheckpointProblem;
 use std::fs::File;
@@ -12,6 +12,8 @@ pub(super) enum FileBytes {
     Mapped(memmap2::Mmap),
     /// Bytes in memory.
     Owned(Vec<u8>),
+    /// Bytes of the program itself.
+    Static(&'static [u8]),
 }
 
 impl FileBytes {
@@ -45,6 +47,7 @@ impl Deref for FileBytes {
         match self {
             Self::Mapped(map) => map,
             Self::Owned(bytes) => bytes,
+            Self::Static(bytes) => bytes,
         }
     }
 }

@@ -109,6 +109,15 @@ impl Checkpoint {
         Self::from_file_bytes(file, FileBytes::Owned(bytes))
     }
 
+    /// A checkpoint that is part of the program, which nothing is copied of. Otherwise as [`Checkpoint::from_bytes`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Checkpoint::open`].
+    pub fn from_static(file: &str, bytes: &'static [u8]) -> Result<Self, CheckpointError> {
+        Self::from_file_bytes(file, FileBytes::Static(bytes))
+    }
+
     fn from_file_bytes(file: &str, bytes: FileBytes) -> Result<Self, CheckpointError> {
         let read = || {
             let table = read_table(&bytes)?;

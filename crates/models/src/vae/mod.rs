@@ -2,7 +2,8 @@
 //!
 //! Weights are shared ([`VideoAutoencoder`] behind an `Arc`); what a stream remembers of its past lies in an
 //! [`EncoderMemory`] or a [`DecoderMemory`] of its own, so that one autoencoder serves any number of streams. Pixels are
-//! `[frames, height, width, 3]` in -1..1, latents `[frames, height / 8, width / 8, 16]`.
+//! `[frames, height, width, 3]` in -1..1, latents `[frames, height / 8, width / 8, 16]`; the pocket model's autoencoder
+//! has 48 channels for every 16 pixels.
 
 mod memory;
 mod tae;
@@ -93,8 +94,8 @@ pub trait VideoAutoencoder: std::fmt::Debug + Send + Sync {
     /// Pictures of the first latent of a clip by itself.
     fn first_latent_pictures(&self) -> usize;
 
-    /// Decodes the next latent of a stream, `[1, height, width, 16]`, to one frame if it is the first and four
-    /// otherwise. Pixels are between -1 and 1.
+    /// Decodes the next latent of a stream, `[1, height, width, channels]`, to one frame if it is the first of an
+    /// autoencoder with an opening picture and to four otherwise. Pixels are between -1 and 1.
     ///
     /// # Errors
     /// [`VaeError::Input`] for a latent of another shape; [`VaeError::Engine`] when it is of another size than the
@@ -167,16 +168,21 @@ struct Statistics {
 }
 
 impl Statistics {
-    fn new(device: &scope_engine::Device) -> scope_engine::Result<Self> {
-        let vector = |f: &dyn Fn(usize) -> f32| {
-            let values: Vec<f32> = (0..LATENT_MEAN.len()).map(f).collect();
+    /// Those of Wan2.1's autoencoder.
+    fn wan(device: &scope_engine::Device) -> scope_engine::Result<Self> {
+        Self::new(device, &LATENT_MEAN, &LATENT_DEVIATION)
+    }
+
+    fn new(device: &scope_engine::Device, mean: &[f32], deviation: &[f32]) -> scope_engine::Result<Self> {
+        let vector = |values: &mut dyn Iterator<Item = f32>| {
+            let values: Vec<f32> = values.collect();
             Tensor::from_f32(device, &[values.len()], &values)
         };
         Ok(Self {
-            minus_mean: vector(&|channel| -LATENT_MEAN[channel])?,
-            mean: vector(&|channel| LATENT_MEAN[channel])?,
-            deviation: vector(&|channel| LATENT_DEVIATION[channel])?,
-            per_deviation: vector(&|channel| 1.0 / LATENT_DEVIATION[channel])?,
+            minus_mean: vector(&mut mean.iter().map(|mean| -mean))?,
+            mean: vector(&mut mean.iter().copied())?,
+            deviation: vector(&mut deviation.iter().copied())?,
+            per_deviation: vector(&mut deviation.iter().map(|deviation| 1.0 / deviation))?,
         })
     }
 

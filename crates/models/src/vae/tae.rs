@@ -2,7 +2,7 @@
 //! trained for normalised latents.
 //!
 //! A 2-D network whose blocks also see what they saw one frame earlier. Frames are merged or multiplied by layers that
-//! have neither bias nor activation, right before a convolution without bias: each such pair is one convolution here.
+//! have neither bias nor activation, right before a convolution: each such pair is one convolution here.
 
 use scope_engine::{
     Tensor,
@@ -15,22 +15,45 @@ use super::{
 };
 use crate::weights::{Loader, WeightError};
 
-/// The network's sizes.
+/// The network's sizes, and what its latents are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TaeConfig {
-    /// Channels of the encoder.
-    pub encoder_width: usize,
+    /// Channels of a latent.
+    pub latent_channels: usize,
+    /// Side of the squares of pixels that are one pixel of many channels to the network.
+    pub patch: usize,
+    /// Channels of the encoder's four resolutions, from the highest down.
+    pub encoder_widths: [usize; 4],
+    /// Blocks of the encoder's three lower resolutions.
+    pub encoder_blocks: [usize; 3],
     /// Channels of the decoder's four resolutions, from the lowest up.
     pub decoder_widths: [usize; 4],
+    /// Blocks of the decoder's three lower resolutions.
+    pub decoder_blocks: [usize; 3],
     /// Does the network work on latents as Wan's encoder makes them? TAE has seen normalised ones instead.
     pub raw_latents: bool,
+    /// The encoder's latents are normalised by `latents_mean` and `latents_std` beside the weights; the decoder takes
+    /// normalised ones.
+    pub own_statistics: bool,
+    /// Does a stream open with one picture, as Wan's do? The first latent then stands for that one alone.
+    pub single_opening: bool,
 }
 
 impl TaeConfig {
     /// TAE for Wan2.1.
     #[must_use]
     pub fn full() -> Self {
-        Self { encoder_width: 64, decoder_widths: [256, 128, 64, 64], raw_latents: false }
+        Self {
+            latent_channels: 16,
+            patch: 1,
+            encoder_widths: [64; 4],
+            encoder_blocks: [3; 3],
+            decoder_widths: [256, 128, 64, 64],
+            decoder_blocks: [3; 3],
+            raw_latents: false,
+            own_statistics: false,
+            single_opening: true,
+        }
     }
 
     /// LightTAE: of the same size.
@@ -38,23 +61,29 @@ impl TaeConfig {
     pub fn light() -> Self {
         Self { raw_latents: true, ..Self::full() }
     }
+
+    /// Pixels of a latent's side.
+    #[must_use]
+    pub fn side(&self) -> usize {
+        8 * self.patch
+    }
+
+    /// Channels of a pixel as the network sees it.
+    fn pixel(&self) -> usize {
+        3 * self.patch * self.patch
+    }
 }
 
-/// Channels of a latent.
-const LATENT_CHANNELS: usize = 16;
 /// Frames of a latent.
 const GROUP: usize = 4;
-/// Pixels of a latent's side.
-const SIDE: usize = 8;
-/// Blocks in a row.
-const BLOCKS: usize = 3;
 
 /// The weights.
 #[derive(Debug)]
 pub struct TinyAutoencoder {
+    config: TaeConfig,
     encoder: Encoder,
     decoder: Decoder,
-    /// Where the network works on latents that are not normalised.
+    /// Where the network's latents are not normalised: on both sides with raw latents, else on the encoder's.
     statistics: Option<Statistics>,
 }
 
@@ -64,12 +93,27 @@ impl TinyAutoencoder {
     /// # Errors
     /// [`WeightError`] for the first tensor that is missing or of another shape.
     pub fn load(loader: &Loader<'_>, config: TaeConfig) -> Result<Self, WeightError> {
-        let statistics = if config.raw_latents { Some(Statistics::new(loader.device())?) } else { None };
+        let statistics = if config.own_statistics {
+            let channels = [config.latent_channels];
+            let mean = loader.values("latents_mean", &channels)?;
+            Some(Statistics::new(loader.device(), &mean, &loader.values("latents_std", &channels)?)?)
+        } else if config.raw_latents {
+            Some(Statistics::wan(loader.device())?)
+        } else {
+            None
+        };
         Ok(Self {
-            encoder: Encoder::load(&loader.at("encoder"), config.encoder_width)?,
-            decoder: Decoder::load(&loader.at("decoder"), config.decoder_widths)?,
+            encoder: Encoder::load(&loader.at("encoder"), &config)?,
+            decoder: Decoder::load(&loader.at("decoder"), &config)?,
             statistics,
+            config,
         })
+    }
+
+    /// The network's sizes.
+    #[must_use]
+    pub fn config(&self) -> &TaeConfig {
+        &self.config
     }
 }
 
@@ -81,7 +125,7 @@ impl VideoAutoencoder for TinyAutoencoder {
         scale: LatentScale,
     ) -> Result<Tensor, VaeError> {
         const UNBOUNDED: [f32; 2] = [f32::NEG_INFINITY, f32::INFINITY];
-        check("pixels", pixels, 3, SIDE)?;
+        check("pixels", pixels, 3, self.config.side())?;
         let frames = pixels.dim(0);
         let mut latents = Vec::with_capacity(frames.div_ceil(GROUP));
         for start in (0..frames).step_by(GROUP) {
@@ -93,7 +137,7 @@ impl VideoAutoencoder for TinyAutoencoder {
                 group = Tensor::concat(&std::iter::once(&group).chain(repeated).collect::<Vec<_>>())?;
             }
             // The network's colours are between 0 and 1.
-            let group = ops::affine_clamped(group, 0.5, 0.5, UNBOUNDED)?;
+            let group = packed(ops::affine_clamped(group, 0.5, 0.5, UNBOUNDED)?, self.config.patch)?;
             latents.push(memory.pass(|pass| self.encoder.run(pass, &group))?);
         }
         let latents = joined(latents)?;
@@ -105,11 +149,11 @@ impl VideoAutoencoder for TinyAutoencoder {
     }
 
     fn spatial_factor(&self) -> usize {
-        SIDE
+        self.config.side()
     }
 
     fn opening_pictures(&self) -> usize {
-        1
+        usize::from(self.config.single_opening)
     }
 
     fn first_latent_pictures(&self) -> usize {
@@ -117,18 +161,45 @@ impl VideoAutoencoder for TinyAutoencoder {
     }
 
     fn decode_next(&self, memory: &mut DecoderMemory, latent: &Tensor) -> Result<Tensor, VaeError> {
-        check("latents", latent, LATENT_CHANNELS, 1)?;
+        check("latents", latent, self.config.latent_channels, 1)?;
         if latent.dim(0) != 1 {
             let (found, expected) = (latent.dim(0).to_string(), "one at a time".to_owned());
             return Err(VaeError::Input { what: "latent frames", found, expected });
         }
         let latent = match &self.statistics {
-            None => latent.clone(),
-            Some(statistics) => statistics.denormalise(latent.clone())?,
+            Some(statistics) if self.config.raw_latents => statistics.denormalise(latent.clone())?,
+            _ => latent.clone(),
         };
         let frames = memory.pass(|pass| self.decoder.run(pass, latent))?;
+        let frames = unpacked(frames, self.config.patch)?;
         Ok(ops::affine_clamped(frames, 2.0, -1.0, [-1.0, 1.0])?)
     }
+}
+
+/// Squares of `patch` pixels as single ones, their channels pixel by pixel.
+fn packed(pixels: Tensor, patch: usize) -> scope_engine::Result<Tensor> {
+    if patch == 1 {
+        return Ok(pixels);
+    }
+    let (frames, height, width) = (pixels.dim(0), pixels.dim(1) / patch, pixels.dim(2) / patch);
+    ops::patchify(&pixels, patch)?.reshape(&[frames, height, width, patch * patch * pixels.dim(3)])
+}
+
+/// The reverse of [`packed`].
+fn unpacked(packed: Tensor, patch: usize) -> scope_engine::Result<Tensor> {
+    if patch == 1 {
+        return Ok(packed);
+    }
+    let (frames, height, width, squares) = (packed.dim(0), packed.dim(1), packed.dim(2), packed.dim(3));
+    let tokens = packed.reshape(&[frames * height * width, squares])?;
+    ops::unpatchify(&tokens, patch, [frames, patch * height, patch * width, squares / (patch * patch)])
+}
+
+/// The place in the checkpoint of the channel that is number `index` here: a checkpoint has the pixels of a square side by
+/// side for each colour, here the colours of a pixel lie together.
+fn packed_channel(index: usize, patch: usize) -> usize {
+    let (pixel, colour) = (index / 3, index % 3);
+    colour * patch * patch + pixel
 }
 
 /// Three convolutions over a frame, and the first of them over the frame before it too, beside the input itself.
@@ -158,12 +229,14 @@ impl MemBlock {
         ]))
     }
 
-    fn load_row(loader: &Loader<'_>, first: usize, width: usize) -> Result<[Self; BLOCKS], WeightError> {
-        Ok([
-            Self::load(&loader.at(first), width)?,
-            Self::load(&loader.at(first + 1), width)?,
-            Self::load(&loader.at(first + 2), width)?,
-        ])
+    /// The blocks `first..first + count`.
+    fn load_row(
+        loader: &Loader<'_>,
+        first: usize,
+        count: usize,
+        width: usize,
+    ) -> Result<Vec<Self>, WeightError> {
+        (first..first + count).map(|index| Self::load(&loader.at(index), width)).collect()
     }
 
     fn run(&self, pass: &mut Pass<'_>, x: &Tensor) -> scope_engine::Result<Tensor> {
@@ -185,22 +258,26 @@ fn run_row(blocks: &[MemBlock], pass: &mut Pass<'_>, mut x: Tensor) -> scope_eng
 #[derive(Debug)]
 struct Encoder {
     stem: Conv,
-    stages: [(Conv, [MemBlock; BLOCKS]); 3],
+    stages: Vec<(Conv, Vec<MemBlock>)>,
     head: Conv,
 }
 
 impl Encoder {
-    fn load(loader: &Loader<'_>, width: usize) -> Result<Self, WeightError> {
-        let stage = |first: usize, frames: usize| {
-            Ok::<_, WeightError>((
-                pooled(loader, first, width, frames)?,
-                MemBlock::load_row(loader, first + 2, width)?,
-            ))
-        };
+    fn load(loader: &Loader<'_>, config: &TaeConfig) -> Result<Self, WeightError> {
+        let widths = config.encoder_widths;
+        let mut stages = Vec::with_capacity(3);
+        let mut next = 2;
+        for (stage, frames) in [2, 2, 1].into_iter().enumerate() {
+            let pool = pooled(loader, next, [widths[stage], widths[stage + 1]], frames)?;
+            let count = config.encoder_blocks[stage];
+            stages.push((pool, MemBlock::load_row(loader, next + 2, count, widths[stage + 1])?));
+            next += 2 + count;
+        }
+        let square = ConvSpec::square(3);
         Ok(Self {
-            stem: loader.at(0).conv([3, width], ConvSpec::square(3))?,
-            stages: [stage(2, 2)?, stage(7, 2)?, stage(12, 1)?],
-            head: loader.at(17).conv([width, LATENT_CHANNELS], ConvSpec::square(3))?,
+            stem: stem(&loader.at(0), config, square)?,
+            stages,
+            head: loader.at(next).conv([widths[3], config.latent_channels], square)?,
         })
     }
 
@@ -217,27 +294,30 @@ impl Encoder {
 #[derive(Debug)]
 struct Decoder {
     stem: Conv,
-    stages: [([MemBlock; BLOCKS], Conv); 3],
+    stages: Vec<(Vec<MemBlock>, Conv)>,
     head: Conv,
+    single_opening: bool,
 }
 
 impl Decoder {
-    fn load(loader: &Loader<'_>, widths: [usize; 4]) -> Result<Self, WeightError> {
-        let stage = |first: usize, width: usize, outputs: usize, frames: usize| {
-            Ok::<_, WeightError>((
-                MemBlock::load_row(loader, first, width)?,
-                grown(loader, first + 4, [width, outputs], frames)?,
-            ))
-        };
+    fn load(loader: &Loader<'_>, config: &TaeConfig) -> Result<Self, WeightError> {
+        let widths = config.decoder_widths;
+        let mut stages = Vec::with_capacity(3);
+        let mut next = 3;
+        for (stage, frames) in [1, 2, 2].into_iter().enumerate() {
+            let count = config.decoder_blocks[stage];
+            let blocks = MemBlock::load_row(loader, next, count, widths[stage])?;
+            stages
+                .push((blocks, grown(loader, next + count + 1, [widths[stage], widths[stage + 1]], frames)?));
+            next += count + 3;
+        }
         let square = ConvSpec::square(3);
         Ok(Self {
-            stem: loader.at(1).conv([LATENT_CHANNELS, widths[0]], square)?,
-            stages: [
-                stage(3, widths[0], widths[1], 1)?,
-                stage(9, widths[1], widths[2], 2)?,
-                stage(15, widths[2], widths[3], 2)?,
-            ],
-            head: loader.at(22).conv([widths[3], 3], square)?,
+            stem: loader.at(1).conv([config.latent_channels, widths[0]], square)?,
+            stages,
+            // Behind an activation.
+            head: head(&loader.at(next + 1), config, square)?,
+            single_opening: config.single_opening,
         })
     }
 
@@ -246,6 +326,7 @@ impl Decoder {
         let relu = ConvInput { activation: Activation::Relu, ..ConvInput::default() };
         let mut x = conv(&ops::scale(limited, 3.0)?, &self.stem, &relu)?;
         let last = self.stages.len() - 1;
+        let trims = self.single_opening && pass.first;
         for (index, (blocks, grow)) in self.stages.iter().enumerate() {
             x = run_row(blocks, pass, x)?;
             if index < last {
@@ -253,11 +334,11 @@ impl Decoder {
                 continue;
             }
             // Of a stream's first four frames only the last is shown: the others lie before its beginning.
-            if pass.first {
+            if trims {
                 x = x.narrow(x.dim(0) - 1, 1)?;
             }
             x = conv(&x, grow, &relu)?;
-            if pass.first {
+            if trims {
                 x = x.narrow(x.dim(0) - 1, 1)?;
             }
         }
@@ -265,20 +346,51 @@ impl Decoder {
     }
 }
 
+/// The first layer of an encoder.
+fn stem(loader: &Loader<'_>, config: &TaeConfig, square: ConvSpec) -> Result<Conv, WeightError> {
+    let channels = [config.pixel(), config.encoder_widths[0]];
+    let weight = loader.conv_weight(channels, &square)?;
+    let (cells, _) = weight.as_chunks::<9>();
+    let mut ordered = Vec::with_capacity(weight.len());
+    for row in cells.chunks_exact(config.pixel()) {
+        ordered.extend((0..config.pixel()).flat_map(|input| row[packed_channel(input, config.patch)]));
+    }
+    let bias = loader.values("bias", &[channels[1]])?;
+    loader.conv_from(&ordered, channels, square, Some(&bias))
+}
+
+/// The last layer of a decoder.
+fn head(loader: &Loader<'_>, config: &TaeConfig, square: ConvSpec) -> Result<Conv, WeightError> {
+    let channels = [config.decoder_widths[3], config.pixel()];
+    let weight = loader.conv_weight(channels, &square)?;
+    let bias = loader.values("bias", &[channels[1]])?;
+    let row = 9 * channels[0];
+    let places = || (0..config.pixel()).map(|output| packed_channel(output, config.patch));
+    let ordered: Vec<f32> = places().flat_map(|place| &weight[place * row..][..row]).copied().collect();
+    let bias: Vec<f32> = places().map(|place| bias[place]).collect();
+    loader.conv_from(&ordered, channels, square, Some(&bias))
+}
+
 /// Layer `index`, which mixes `frames` frames into one, and layer `index + 1`, a convolution with stride 2.
-fn pooled(loader: &Loader<'_>, index: usize, width: usize, frames: usize) -> Result<Conv, WeightError> {
-    let mix = loader.values(&format!("{index}.conv.weight"), &[width, frames * width, 1, 1])?;
-    let kernel = loader.values(&format!("{}.weight", index + 1), &[width, width, 3, 3])?;
+fn pooled(
+    loader: &Loader<'_>,
+    index: usize,
+    [inputs, outputs]: [usize; 2],
+    frames: usize,
+) -> Result<Conv, WeightError> {
+    let mix = loader.values(&format!("{index}.conv.weight"), &[inputs, frames * inputs, 1, 1])?;
+    let (kernel, bias) = kernel(&loader.at(index + 1), [inputs, outputs])?;
     // `[out, frame, in]` to `[out, in, frame]`.
-    let product = product(&kernel, width, &mix, frames * width);
+    let product = product(&kernel, inputs, &mix, frames * inputs);
     let mut ordered = Vec::with_capacity(product.len() * 9);
-    for output in product.chunks_exact(frames * width) {
-        for input in 0..width {
-            ordered.extend(output.iter().skip(input).step_by(width).flatten());
+    for output in product.chunks_exact(frames * inputs) {
+        for input in 0..inputs {
+            ordered.extend(output.iter().skip(input).step_by(inputs).flatten());
         }
     }
     let spec = ConvSpec::square(3).strided(2).pooling(frames);
-    Ok(Conv::new(loader.device(), Weights::F32(&ordered), [width; 2], spec, None)?)
+    let channels = [inputs, outputs];
+    Ok(Conv::new(loader.device(), Weights::F32(&ordered), channels, spec, bias.as_deref())?)
 }
 
 /// Layer `index`, which makes `frames` frames of one, and layer `index + 1`, a convolution over doubled pixels.
@@ -293,14 +405,24 @@ fn grown(
     let rows = loader.shape(&name)?.first().copied().unwrap_or(0).max(frames * inputs);
     let grow = loader.values(&name, &[rows, inputs, 1, 1])?;
     let grow = &grow[(rows - frames * inputs) * inputs..];
-    let kernel = loader.values(&format!("{}.weight", index + 1), &[outputs, inputs, 3, 3])?;
+    let (kernel, bias) = kernel(&loader.at(index + 1), [inputs, outputs])?;
     let mut ordered = Vec::with_capacity(frames * outputs * inputs * 9);
     for grow in grow.chunks_exact(inputs * inputs) {
         ordered.extend(product(&kernel, inputs, grow, inputs).into_iter().flatten());
     }
     let spec = ConvSpec::square(3).enlarged(Enlarge::Nearest2).growing(frames);
     let channels = [inputs, frames * outputs];
-    Ok(Conv::new(loader.device(), Weights::F32(&ordered), channels, spec, None)?)
+    let bias = bias.map(|bias| bias.repeat(frames));
+    Ok(Conv::new(loader.device(), Weights::F32(&ordered), channels, spec, bias.as_deref())?)
+}
+
+/// The values of a 3×3 convolution, and its bias if it has one.
+fn kernel(
+    loader: &Loader<'_>,
+    [inputs, outputs]: [usize; 2],
+) -> Result<(Vec<f32>, Option<Vec<f32>>), WeightError> {
+    let bias = loader.has("bias").then(|| loader.values("bias", &[outputs])).transpose()?;
+    Ok((loader.values("weight", &[outputs, inputs, 3, 3])?, bias))
 }
 
 /// The kernels `[out, in]` of a 3×3 convolution `[out, middle]` behind a pointwise one `[middle, in]`.

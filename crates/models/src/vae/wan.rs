@@ -110,7 +110,7 @@ impl WanAutoencoder {
             mean,
             unpack: loader.linear_from(&weight, square, Some(&bias))?,
             decoder: Decoder::load(&loader.at("decoder"), &config)?,
-            statistics: Statistics::new(loader.device())?,
+            statistics: Statistics::wan(loader.device())?,
             config,
         })
     }

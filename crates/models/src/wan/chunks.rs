@@ -9,10 +9,7 @@ use super::{
     Adapters, Call, Family, KvCache, TextChange, TextContext, VaceContext, WanError, WanTransformer,
     config::ROPE_POSITIONS,
 };
-use crate::{
-    quirks::Quirks,
-    schedule::{FlowSchedule, first_timestep},
-};
+use crate::{quirks::Quirks, schedule::FlowSchedule};
 
 /// Where the noise of a chunk comes from.
 pub trait NoiseSource {
@@ -86,7 +83,7 @@ impl ChunkStream {
         let vace_blocks = model.vace().map_or(0, |vace| vace.layers().len());
         let cache = KvCache::new(model.device(), model.config(), &family.cache, tokens, vace_blocks)?;
         Ok(Self {
-            schedule: FlowSchedule::new(family.timestep_shift),
+            schedule: family.timestep_shift.map_or_else(FlowSchedule::exact, FlowSchedule::new),
             cache,
             family: family.clone(),
             model,
@@ -155,9 +152,10 @@ impl ChunkStream {
     }
 
     /// Starts the stream again if the next chunk would reach beyond the tables of positions. Call it before a chunk's
-    /// latents are made: their number depends on the place in the stream.
+    /// latents are made: their number depends on the place in the stream. Positions that count from the window's
+    /// beginning never do.
     pub fn wrap(&mut self) {
-        if self.frame >= ROPE_POSITIONS - self.family.chunk_frames {
+        if !self.family.cache.relative_positions && self.frame >= ROPE_POSITIONS - self.family.chunk_frames {
             self.reset();
         }
     }
@@ -243,7 +241,7 @@ impl ChunkStream {
     fn steps(&self, request: &ChunkRequest<'_>) -> SmallVec<[f64; 8]> {
         let mut steps = SmallVec::from_slice(request.steps);
         if let (Some(scale), Some(&first)) = (request.noise_scale, request.steps.first()) {
-            let replaced = first_timestep(scale);
+            let replaced = self.schedule.first_timestep(scale);
             if self.quirks.unsorted_steps {
                 steps[0] = replaced;
             } else if first > 0.0 {

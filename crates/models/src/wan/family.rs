@@ -1,4 +1,4 @@
-//! The five published families of streaming models, as data.
+//! The families of streaming models, as data.
 
 use super::{CachePolicy, MemoryBank, SinkUpdate};
 
@@ -19,8 +19,8 @@ pub enum TextChange {
 pub struct Family {
     /// Name in messages.
     pub name: &'static str,
-    /// Warp of the noise schedule (Esser et al. 2024, equation 23).
-    pub timestep_shift: f64,
+    /// Warp of the noise schedule (Esser et al. 2024, equation 23); `None` where a timestep is its noise level.
+    pub timestep_shift: Option<f64>,
     /// Latent frames of a chunk.
     pub chunk_frames: usize,
     /// Latent frames of the first chunk of a stream without video input.
@@ -64,12 +64,26 @@ fn rolling(window_frames: usize) -> CachePolicy {
 }
 
 impl Family {
+    /// The embedded pocket model with a window of so many latent frames: every latent is a chunk of its own, and
+    /// positions count from the oldest frame in the window, so that a stream never has to start anew.
+    #[must_use]
+    pub fn pocket(window_frames: usize) -> Self {
+        Self {
+            name: "Pocket",
+            timestep_shift: None,
+            first_chunk_frames: 1,
+            cache: CachePolicy { sink_frames: 0, relative_positions: true, ..rolling(window_frames) },
+            normalised_latents: true,
+            ..Self::streamdiffusion_v2()
+        }
+    }
+
     /// StreamDiffusion V2: one latent frame a chunk.
     #[must_use]
     pub fn streamdiffusion_v2() -> Self {
         Self {
             name: "StreamDiffusion V2",
-            timestep_shift: 8.0,
+            timestep_shift: Some(8.0),
             chunk_frames: 1,
             first_chunk_frames: 2,
             cache: rolling(6),
@@ -87,7 +101,7 @@ impl Family {
     pub fn longlive() -> Self {
         Self {
             name: "LongLive",
-            timestep_shift: 5.0,
+            timestep_shift: Some(5.0),
             chunk_frames: 3,
             first_chunk_frames: 3,
             cache: CachePolicy { protect_sink: true, ..rolling(12) },

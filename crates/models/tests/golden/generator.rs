@@ -29,7 +29,7 @@ pub(crate) fn family(case: &Case) -> Result<Family> {
     let yaml = case.value("/model_yaml")?;
     let number = |key: &str| yaml.get(key).and_then(Value::as_u64).map(|value| value as usize);
     if let Some(shift) = case.json.get("timestep_shift").and_then(Value::as_f64) {
-        family.timestep_shift = shift;
+        family.timestep_shift = Some(shift);
     }
     if let Some(frames) = number("num_frame_per_block") {
         family.first_chunk_frames = if frames == 1 { 2 } else { frames };

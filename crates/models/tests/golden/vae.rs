@@ -165,9 +165,10 @@ pub(crate) fn load_wan(case: &Case, pointer: &str) -> Result<WanAutoencoder> {
 pub(crate) fn load_tae(case: &Case, pointer: &str) -> Result<TinyAutoencoder> {
     let width = |index: usize| case.number(&format!("{pointer}/decoder_widths/{index}"));
     let config = TaeConfig {
-        encoder_width: case.number(&format!("{pointer}/encoder_width"))?,
+        encoder_widths: [case.number(&format!("{pointer}/encoder_width"))?; 4],
         decoder_widths: [width(0)?, width(1)?, width(2)?, width(3)?],
         raw_latents: case.json.pointer(&format!("{pointer}/light")).and_then(Value::as_bool).unwrap_or(false),
+        ..TaeConfig::full()
     };
     let weights = case.vae_weights()?;
     Ok(TinyAutoencoder::load(&Loader::new(&weights, &case.device, Precision::F32), config)?)

@@ -1,0 +1,244 @@
+//! Sizes of the model, as its `config.json` has them.
+
+use serde::Deserialize;
+
+use super::PocketError;
+use crate::{
+    text::Umt5Config,
+    vae::TaeConfig,
+    wan::{Family, WanConfig},
+};
+
+/// The `config.json` of the model.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+pub struct PocketConfig {
+    /// The transformer.
+    pub transformer: TransformerConfig,
+    /// The text encoder.
+    pub text_encoder: TextEncoderConfig,
+    /// The autoencoder.
+    pub autoencoder: AutoencoderConfig,
+    /// How it is sampled.
+    pub sampling: SamplingConfig,
+}
+
+/// Sizes of the transformer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+pub struct TransformerConfig {
+    /// Features of a token.
+    pub dim: usize,
+    /// Blocks.
+    pub layers: usize,
+    /// Attention heads.
+    pub heads: usize,
+    /// Features inside the feed-forward network.
+    pub ffn_dim: usize,
+    /// Latent frames that a frame attends to, itself included.
+    pub window: usize,
+}
+
+/// Sizes of the text encoder.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+pub struct TextEncoderConfig {
+    /// Tokens of the vocabulary.
+    #[serde(alias = "vocabulary")]
+    pub vocab: usize,
+    /// Features of a token.
+    pub dim: usize,
+    /// Layers.
+    pub layers: usize,
+    /// Attention heads.
+    pub heads: usize,
+    /// Hidden features of the feed-forward network.
+    pub ffn_dim: usize,
+    /// Positions of a prompt, its end included.
+    #[serde(default = "text_length", alias = "text_len", alias = "tokens")]
+    pub length: usize,
+}
+
+/// Sizes of the autoencoder.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+pub struct AutoencoderConfig {
+    /// Channels of a latent.
+    pub latent_channels: usize,
+    /// Side of the squares of pixels that it takes together.
+    #[serde(default = "patch", alias = "patch_size")]
+    pub patch: usize,
+    /// Channels of the encoder's four resolutions, from the highest down.
+    pub encoder: [usize; 4],
+    /// Channels of the decoder's four resolutions, from the lowest up.
+    pub decoder: [usize; 4],
+    /// Blocks of the encoder's three lower resolutions.
+    #[serde(default = "encoder_blocks")]
+    pub encoder_blocks: [usize; 3],
+    /// Blocks of the decoder's three lower resolutions.
+    #[serde(default = "decoder_blocks")]
+    pub decoder_blocks: [usize; 3],
+}
+
+/// How the model is sampled.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+pub struct SamplingConfig {
+    /// Noise levels of the steps, 1 to 0, noisiest first.
+    pub default_steps: Vec<f64>,
+}
+
+const fn text_length() -> usize {
+    48
+}
+
+const fn patch() -> usize {
+    2
+}
+
+const fn encoder_blocks() -> [usize; 3] {
+    [2; 3]
+}
+
+const fn decoder_blocks() -> [usize; 3] {
+    [3; 3]
+}
+
+/// Features of the timestep's sinusoid.
+const TIME_FEATURES: usize = 256;
+
+impl PocketConfig {
+    /// Reads a `config.json`.
+    ///
+    /// # Errors
+    /// [`PocketError::Config`] when it is another document, or its numbers make no model.
+    pub fn from_json(json: &[u8]) -> Result<Self, PocketError> {
+        let config: Self =
+            serde_json::from_slice(json).map_err(|error| PocketError::Config(error.to_string()))?;
+        config.check()?;
+        Ok(config)
+    }
+
+    fn check(&self) -> Result<(), PocketError> {
+        let refuse = |what: &str| Err(PocketError::Config(what.to_owned()));
+        let Self { transformer, text_encoder, autoencoder, sampling } = self;
+        let headed = |dim: usize, heads: usize| dim > 0 && heads > 0 && dim.is_multiple_of(heads);
+        if !headed(transformer.dim, transformer.heads)
+            || !(transformer.dim / transformer.heads).is_multiple_of(2)
+        {
+            return refuse("the transformer's features are no even number for each head");
+        }
+        if !headed(text_encoder.dim, text_encoder.heads) {
+            return refuse("the text encoder's features are not a multiple of its heads");
+        }
+        if transformer.window == 0 || text_encoder.length == 0 {
+            return refuse("the window or the length of prompts is 0");
+        }
+        if !(1..=8).contains(&autoencoder.patch) || autoencoder.latent_channels == 0 {
+            return refuse("the autoencoder's patch is not from 1 to 8, or it has no latent channels");
+        }
+        let steps = &sampling.default_steps;
+        let descending = steps.windows(2).all(|pair| pair[0] > pair[1]);
+        if steps.is_empty() || !descending || !steps.iter().all(|&step| step > 0.0 && step <= 1.0) {
+            return refuse("the default steps do not descend from at most 1 to more than 0");
+        }
+        Ok(())
+    }
+
+    /// Sizes of the transformer.
+    #[must_use]
+    pub fn wan(&self) -> WanConfig {
+        let channels = self.autoencoder.latent_channels;
+        WanConfig {
+            dim: self.transformer.dim,
+            ffn_dim: self.transformer.ffn_dim,
+            freq_dim: TIME_FEATURES,
+            text_dim: self.text_encoder.dim,
+            text_len: self.text_encoder.length,
+            in_dim: channels,
+            out_dim: channels,
+            num_heads: self.transformer.heads,
+            num_layers: self.transformer.layers,
+            patch: 1,
+            eps: 1e-6,
+        }
+    }
+
+    /// Sizes of the text encoder.
+    #[must_use]
+    pub fn umt5(&self) -> Umt5Config {
+        let TextEncoderConfig { vocab, dim, layers, heads, ffn_dim, .. } = self.text_encoder;
+        Umt5Config {
+            vocabulary: vocab,
+            dim,
+            dim_attention: dim,
+            dim_ffn: ffn_dim,
+            heads,
+            layers,
+            ..Umt5Config::xxl()
+        }
+    }
+
+    /// Sizes of the autoencoder. Every latent is four pictures, the first one too.
+    #[must_use]
+    pub fn tae(&self) -> TaeConfig {
+        let config = self.autoencoder;
+        TaeConfig {
+            latent_channels: config.latent_channels,
+            patch: config.patch,
+            encoder_widths: config.encoder,
+            encoder_blocks: config.encoder_blocks,
+            decoder_widths: config.decoder,
+            decoder_blocks: config.decoder_blocks,
+            raw_latents: false,
+            own_statistics: true,
+            single_opening: false,
+        }
+    }
+
+    /// How it rolls out a stream.
+    #[must_use]
+    pub fn family(&self) -> Family {
+        Family::pocket(self.transformer.window)
+    }
+
+    /// The default steps as timesteps, noisiest first.
+    #[must_use]
+    pub fn timesteps(&self) -> Vec<f64> {
+        self.sampling.default_steps.iter().map(|step| 1000.0 * step).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const JSON: &str = r#"{
+        "transformer": {"dim": 320, "layers": 8, "heads": 5, "ffn_dim": 1280, "window": 6},
+        "text_encoder": {"vocab": 2048, "dim": 256, "layers": 4, "heads": 4, "ffn_dim": 512},
+        "autoencoder": {"latent_channels": 48, "encoder": [32, 64, 96, 128], "decoder": [160, 80, 48, 32]},
+        "sampling": {"default_steps": [1.0, 0.857, 0.6]}
+    }"#;
+
+    #[test]
+    fn the_networks_follow_from_the_document() {
+        let config = PocketConfig::from_json(JSON.as_bytes()).unwrap();
+        assert_eq!((config.wan().in_dim, config.wan().text_dim, config.wan().text_len), (48, 256, 48));
+        assert_eq!((config.tae().side(), config.tae().decoder_blocks), (16, [3; 3]));
+        assert_eq!(config.umt5().dim_attention, 256);
+        assert_eq!(config.family().cache.window_frames, 6);
+        assert_eq!(config.timesteps(), [1000.0, 857.0, 600.0]);
+    }
+
+    #[test]
+    fn documents_that_make_no_model_are_refused() {
+        let change = |from: &str, to: &str| PocketConfig::from_json(JSON.replace(from, to).as_bytes());
+        for (from, to) in [
+            (r#""heads": 5"#, r#""heads": 0"#),
+            (r#""heads": 5"#, r#""heads": 7"#),
+            (r#""window": 6"#, r#""window": 0"#),
+            (r#""window": 6"#, r#""windows": 6"#),
+            ("0.857", "1.0"),
+            ("1.0, 0.857, 0.6", ""),
+            ("0.6", "0"),
+            ("[32,", "[32, 32,"),
+        ] {
+            assert!(matches!(change(from, to), Err(PocketError::Config(_))), "{from} → {to}");
+        }
+    }
+}

@@ -1,0 +1,170 @@
+//! The pocket model against its recorded roll-out.
+//!
+//! `SCOPE_POCKET_DIR` names a folder with the model's files and `parity.safetensors`; otherwise it is `models/pocket` of
+//! the repository. Without a recording there, there is nothing to compare.
+#![allow(clippy::expect_used, clippy::unwrap_used, clippy::print_stdout)]
+
+use std::{env, path::PathBuf, time::Instant};
+
+use scope_engine::{Cpu, Device, Tensor};
+use scope_models::{
+    checkpoint::Checkpoint,
+    control::Control,
+    pocket::{PocketFiles, PocketModel},
+    prompt::{Interpolation, Prompt},
+    vae::{EncoderMemory, LatentScale, VideoAutoencoder},
+    video::VideoCall,
+    wan::NoiseSource,
+    weights::Precision,
+};
+
+/// Largest differences: sums are ordered differently, and a roll-out feeds them back.
+const EMBEDDING: f32 = 1e-4;
+const LATENTS: f32 = 1e-3;
+const PICTURES: f32 = 1e-3;
+
+fn folder() -> PathBuf {
+    let repository = || PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../models/pocket");
+    env::var_os("SCOPE_POCKET_DIR").map_or_else(repository, PathBuf::from)
+}
+
+/// `[frames, channels, height, width]` as `[frames, height, width, channels]`.
+fn channels_last(values: &[f32], [frames, channels, height, width]: [usize; 4]) -> Vec<f32> {
+    let area = height * width;
+    let mut out = Vec::with_capacity(values.len());
+    for frame in 0..frames {
+        for pixel in 0..area {
+            out.extend((0..channels).map(|channel| values[(frame * channels + channel) * area + pixel]));
+        }
+    }
+    out
+}
+
+struct Recording(Checkpoint);
+
+impl Recording {
+    fn values(&self, name: &str) -> Vec<f32> {
+        self.0.get(name).expect("a recorded tensor").to_f32()
+    }
+
+    fn shape4(&self, name: &str) -> [usize; 4] {
+        self.0.get(name).expect("a recorded tensor").shape().try_into().expect("four dimensions")
+    }
+
+    fn pictures(&self, name: &str) -> Vec<f32> {
+        channels_last(&self.values(name), self.shape4(name))
+    }
+
+    fn metadata<T: serde::de::DeserializeOwned>(&self, name: &str) -> T {
+        serde_json::from_str(&self.0.metadata()[name]).expect("JSON")
+    }
+}
+
+fn largest_difference(got: &[f32], recorded: &[f32]) -> f32 {
+    assert_eq!(got.len(), recorded.len());
+    got.iter().zip(recorded).fold(0.0, |worst, (got, recorded)| {
+        let difference = (got - recorded).abs();
+        // NaN is worse than everything.
+        if difference.is_nan() { f32::INFINITY } else { worst.max(difference) }
+    })
+}
+
+struct Recorded<'a> {
+    device: &'a Device,
+    values: Vec<f32>,
+    frame: usize,
+    next: usize,
+}
+
+impl NoiseSource for Recorded<'_> {
+    fn draw(&mut self, shape: [usize; 4]) -> scope_engine::Result<Tensor> {
+        assert_eq!(shape.iter().product::<usize>(), self.frame);
+        let values = &self.values[self.next * self.frame..][..self.frame];
+        self.next += 1;
+        Tensor::from_f32(self.device, &shape, values)
+    }
+}
+
+#[test]
+fn the_recorded_roll_out_is_reproduced() {
+    let folder = folder();
+    let Ok(recording) = Checkpoint::open(folder.join("parity.safetensors")) else {
+        println!("{} has no recording: nothing is compared", folder.display());
+        return;
+    };
+    let recording = Recording(recording);
+    let device = Device::from(Cpu::new(None).expect("threads"));
+    let files = PocketFiles::open(&folder).expect("the model's files");
+    let model = PocketModel::load(&device, &files, Precision::F32).expect("the model");
+    let prompts: Vec<String> = recording.metadata("prompts");
+    let steps: Vec<f64> = recording.metadata::<Vec<f64>>("steps").iter().map(|step| 1000.0 * step).collect();
+    let switch: usize = recording.metadata("switch_at_latent");
+
+    let embeddings = model.text_encoder().encode(&prompts).expect("embeddings");
+    let embeddings: Vec<f32> = embeddings.iter().flat_map(Tensor::to_vec).collect();
+    let error = largest_difference(&embeddings, &recording.values("text_embedding"));
+    println!("text embedding: largest difference {error:.1e}");
+    assert!(error <= EMBEDDING);
+
+    let shape = recording.shape4("latents");
+    let [count, channels, height, width] = shape;
+    let latents = recording.pictures("latents");
+    let frame = channels * height * width;
+    let mut noise = Recorded { device: &device, values: recording.pictures("noise"), frame, next: 0 };
+    let side = model.autoencoder().spatial_factor();
+    let mut video = model.video([side * height, side * width]).expect("a video");
+    let mut text = std::sync::Arc::clone(model.text_encoder());
+    let (mut pictures, mut worst) = (Vec::new(), 0f32);
+    let started = Instant::now();
+    for index in 0..count {
+        let text_of_now = &prompts[usize::from(index >= switch).min(prompts.len() - 1)];
+        let prompt = [Prompt { text: text_of_now.clone(), weight: 1.0 }];
+        let call = VideoCall {
+            prompts: &prompt,
+            transition: None,
+            method: Interpolation::Linear,
+            video: None,
+            noise_scale: None,
+            follow_motion: false,
+            steps: &steps,
+            manage_cache: true,
+            reset: false,
+            control: Control::default(),
+            control_scale: 1.0,
+            cache_weight: None,
+        };
+        let made = video
+            .generate(&call, &mut text, &mut noise, &mut |decoded| pictures.push(decoded))
+            .expect("a latent");
+        worst = worst.max(largest_difference(&made.to_vec(), &latents[index * frame..][..frame]));
+    }
+    let pictures_made: usize = pictures.iter().map(|decoded| decoded.dim(0)).sum();
+    let rate = pictures_made as f64 / started.elapsed().as_secs_f64();
+    println!("latents: largest difference {worst:.1e}; {rate:.1} pictures a second");
+    assert!(worst <= LATENTS);
+    assert_eq!(pictures_made, 4 * count);
+
+    let pictures = Tensor::concat(&pictures.iter().collect::<Vec<_>>()).expect("pictures");
+    let shown: Vec<f32> = pictures.to_vec().iter().map(|value| 0.5 * value + 0.5).collect();
+    let picture = 3 * side * height * side * width;
+    let first = channels_last(&recording.values("first_frame"), [1, 3, side * height, side * width]);
+    let error = largest_difference(&shown[..picture], &first);
+    println!("first picture: largest difference {error:.1e}");
+    assert!(error <= PICTURES);
+    let bytes: Vec<f32> =
+        shown.chunks_exact(picture).step_by(4).flatten().map(|v| (v * 255.0).round()).collect();
+    let error = largest_difference(&bytes, &recording.values("frames_u8_every_4th"));
+    println!("every fourth picture: largest difference {error} of 255");
+    assert!(error <= 1.0);
+
+    let recorded = recording.pictures("reencoded_latents");
+    let again = recorded.len() / frame;
+    let input = pictures.narrow(0, 4 * again).expect("pictures");
+    let encoded = model
+        .autoencoder()
+        .encode(&mut EncoderMemory::default(), &input, LatentScale::Normalised)
+        .expect("latents");
+    let error = largest_difference(&encoded.to_vec(), &recorded);
+    println!("encoded again: largest difference {error:.1e}");
+    assert!(error <= LATENTS);
+}
