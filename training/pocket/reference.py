@@ -1,0 +1,58 @@
+"""Write `parity.safetensors`: one stream with a live prompt switch, computed in f32, for tests of other implementations.
+
+python -m pocket.reference ../models/pocket
+"""
+
+import json
+import pathlib
+import sys
+
+import torch
+from safetensors.torch import save_file
+
+from . import common, evaluate
+from .dit import Stream
+
+PROMPTS, SWITCH, LATENTS = ["a dog walking in grass", "a robot walking on mars"], 4, 8
+
+
+@torch.no_grad()
+def main():
+    folder = pathlib.Path(sys.argv[1])
+    dit, te, ae, c = evaluate.load(folder)
+    tok = common.tokenizer()
+    steps = c["sampling"]["default_steps"]
+    ids = torch.tensor([e.ids for e in tok.encode_batch(PROMPTS)])
+    emb = te(ids)
+    kv = [dit.text_kv(emb[i : i + 1]) for i in range(2)]
+    g = torch.Generator().manual_seed(42)
+    drawn, zs, frames, mem = [], [], [], [None] * 30
+
+    def noise(i):
+        drawn.append(torch.randn(1, 1, 48, 144, generator=g).half())
+        return drawn[-1].float()
+
+    s = Stream(dit, (9, 16))
+    for f in range(LATENTS):
+        zs.append(s.frame(kv[f >= SWITCH], steps, noise))
+        frames.append(ae.decode(zs[-1].view(1, 1, 48, 9, 16), mem).clamp(0, 1))
+    z, v = torch.cat(zs, 1)[0].view(LATENTS, 48, 9, 16), torch.cat(frames, 1)[0]
+    emem = [None] * 30
+    again = torch.cat([ae.encode(v[None, 4 * f : 4 * f + 4], emem) for f in range(4)], 1)[0]
+    u8 = (v * 255).round().byte().permute(0, 2, 3, 1)
+    out = {
+        "ids": ids,
+        "text_embedding": emb,
+        "noise": torch.cat(drawn, 1)[0].view(-1, 48, 9, 16),
+        "latents": z,
+        "first_frame": v[0].half(),
+        "frames_u8": u8[[3, 15, 17, 31]].contiguous(),
+        "reencoded_latents": again,
+    }
+    meta = dict(prompts=json.dumps(PROMPTS), steps=json.dumps(steps), switch_at_latent=str(SWITCH), frames="3,15,17,31")
+    save_file(out, folder / "parity.safetensors", metadata=meta)
+    print({k: tuple(x.shape) for k, x in out.items()}, "std %.4f" % z.std())
+
+
+if __name__ == "__main__":
+    main()
