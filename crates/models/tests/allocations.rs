@@ -7,8 +7,12 @@ use allocation_counter::measure;
 use scope_engine::{Cpu, Device, Tensor};
 use scope_models::{
     quirks::Quirks,
+    vae::{
+        DecoderMemory, EncoderMemory, LatentScale, TaeConfig, TinyAutoencoder, VideoAutoencoder,
+        WanAutoencoder, WanVaeConfig,
+    },
     wan::{ChunkRequest, ChunkStream, Family, NoiseSource, WanConfig, WanTransformer},
-    weights::{Loader, Precision, RandomWeights},
+    weights::{Loader, Precision, RandomWeights, TensorMap, WeightError},
 };
 
 /// The same noise again and again, already on the device.
@@ -77,5 +81,51 @@ fn a_steady_stream_allocates_nothing() {
             })
         });
         assert_eq!(counted.count_total, 9, "{}: {counted:?}", family.name);
+    }
+}
+
+/// A network with made-up weights: it names the tensors that it misses.
+fn made_up<T>(device: &Device, load: impl Fn(&Loader<'_>) -> Result<T, WeightError>) -> T {
+    let mut weights = TensorMap::default();
+    loop {
+        match load(&Loader::new(&weights, device, Precision::F32)) {
+            Ok(network) => return network,
+            Err(WeightError::Missing(name)) => weights.insert(name, vec![], vec![]),
+            Err(WeightError::Shape { name, expected, .. }) => {
+                let count = expected.iter().product::<usize>();
+                weights.insert(name, expected, (0..count).map(|i| (i as f32).sin() * 0.1).collect());
+            }
+            Err(error) => panic!("{error}"),
+        }
+    }
+}
+
+#[test]
+fn steady_autoencoders_allocate_nothing() {
+    let device = Device::from(Cpu::new(NonZeroUsize::new(1)).expect("threads"));
+    let tae = TaeConfig { encoder_widths: [8; 4], decoder_widths: [16, 8, 8, 8], ..TaeConfig::full() };
+    let tae = made_up(&device, |loader| TinyAutoencoder::load(loader, tae));
+    let wan = WanVaeConfig::new(8, &[1, 2, 4, 4], 0.0, 1, &[false, true, true]);
+    let wan = made_up(&device, |loader| WanAutoencoder::load(loader, wan.clone()));
+    let networks: [(&str, &dyn VideoAutoencoder); 2] = [("TAE", &tae), ("Wan VAE", &wan)];
+    for (name, network) in networks {
+        let tensor = |shape: &[usize]| {
+            let values: Vec<f32> =
+                (0..shape.iter().product()).map(|i: usize| (i as f32 * 0.3).sin()).collect();
+            Tensor::from_f32(&device, shape, &values).expect("a tensor")
+        };
+        let (latent, pixels) = (tensor(&[1, 4, 6, 16]), tensor(&[4, 32, 48, 3]));
+        let (mut encoder, mut decoder) = (EncoderMemory::default(), DecoderMemory::default());
+        let opening = pixels.narrow(0, network.first_latent_pictures()).expect("pictures");
+        network.encode(&mut encoder, &opening, LatentScale::Normalised).expect("encodes");
+        let counted = device.install(|| {
+            let mut round = || {
+                network.decode_next(&mut decoder, &latent).expect("decodes");
+                network.encode(&mut encoder, &pixels, LatentScale::Normalised).expect("encodes");
+            };
+            (0..6).for_each(|_| round());
+            measure(|| (0..5).for_each(|_| round()))
+        });
+        assert_eq!(counted.count_total, 0, "{name}: {counted:?}");
     }
 }

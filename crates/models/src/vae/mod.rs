@@ -10,6 +10,7 @@ mod tae;
 mod wan;
 
 use scope_engine::{Tensor, ops};
+use smallvec::SmallVec;
 
 pub use memory::{DecoderMemory, EncoderMemory};
 pub use tae::{TaeConfig, TinyAutoencoder};
@@ -107,7 +108,7 @@ pub trait VideoAutoencoder: std::fmt::Debug + Send + Sync {
     /// # Errors
     /// As [`VideoAutoencoder::decode_next`], and [`VaeError::Engine`] without any latent.
     fn decode(&self, memory: &mut DecoderMemory, latents: &Tensor) -> Result<Tensor, VaeError> {
-        let mut frames = Vec::with_capacity(latents.dim(0));
+        let mut frames = Parts::new();
         for index in 0..latents.dim(0) {
             frames.push(self.decode_next(memory, &latents.narrow(index, 1)?)?);
         }
@@ -131,13 +132,16 @@ pub trait VideoAutoencoder: std::fmt::Debug + Send + Sync {
     }
 }
 
+/// Tensors to be joined; the few of a chunk stay off the heap.
+type Parts = SmallVec<[Tensor; 4]>;
+
 /// One after the other; a single one without a copy.
-fn joined(mut parts: Vec<Tensor>) -> Result<Tensor, VaeError> {
+fn joined(mut parts: Parts) -> Result<Tensor, VaeError> {
     match (parts.pop(), parts.is_empty()) {
         (Some(only), true) => Ok(only),
         (last, _) => {
             parts.extend(last);
-            Ok(Tensor::concat(&parts.iter().collect::<Vec<_>>())?)
+            Ok(Tensor::concat(&parts.iter().collect::<SmallVec<[&Tensor; 4]>>())?)
         }
     }
 }

@@ -10,7 +10,7 @@ use scope_engine::{
 };
 
 use super::{
-    DecoderMemory, EncoderMemory, LatentScale, Statistics, VaeError, VideoAutoencoder, check, joined,
+    DecoderMemory, EncoderMemory, LatentScale, Parts, Statistics, VaeError, VideoAutoencoder, check, joined,
     memory::Pass,
 };
 use crate::weights::{Loader, WeightError};
@@ -127,7 +127,7 @@ impl VideoAutoencoder for TinyAutoencoder {
         const UNBOUNDED: [f32; 2] = [f32::NEG_INFINITY, f32::INFINITY];
         check("pixels", pixels, 3, self.config.side())?;
         let frames = pixels.dim(0);
-        let mut latents = Vec::with_capacity(frames.div_ceil(GROUP));
+        let mut latents = Parts::new();
         for start in (0..frames).step_by(GROUP) {
             let count = GROUP.min(frames - start);
             let mut group = pixels.narrow(start, count)?;

@@ -14,7 +14,7 @@ use scope_engine::{
 
 use self::layers::{Attention, Downsample, Residual, Upsample};
 use super::{
-    DecoderMemory, EncoderMemory, LatentScale, Statistics, VaeError, VideoAutoencoder, check, joined,
+    DecoderMemory, EncoderMemory, LatentScale, Parts, Statistics, VaeError, VideoAutoencoder, check, joined,
     memory::Pass,
 };
 use crate::weights::{Loader, WeightError};
@@ -135,9 +135,8 @@ impl VideoAutoencoder for WanAutoencoder {
             });
         }
         // In groups, so that memory does not grow with the number of frames.
-        let mut starts: Vec<usize> = (alone..frames).step_by(group).collect();
-        starts.splice(..0, (alone == 1).then_some(0));
-        let mut latents = Vec::with_capacity(starts.len());
+        let mut latents = Parts::new();
+        let starts = (alone == 1).then_some(0).into_iter().chain((alone..frames).step_by(group));
         for start in starts {
             let count = if start < alone { 1 } else { group };
             let part = pixels.narrow(start, count)?;

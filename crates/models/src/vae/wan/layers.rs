@@ -5,6 +5,8 @@ use scope_engine::{
     ops::{self, Activation, AttentionOptions, Conv, ConvInput, ConvSpec, Enlarge, Gain, Keys, Linear, conv},
 };
 
+use smallvec::SmallVec;
+
 use super::super::memory::{Pass, newest};
 use crate::weights::{Loader, WeightError};
 
@@ -85,14 +87,15 @@ impl Attention {
             ops::linear(&normed, layer, Activation::None)?.reshape(&[frames, height * width, 1, channels])
         };
         let (q, k, v) = (heads(q)?, heads(k)?, heads(v)?);
-        let mut attended = Vec::with_capacity(frames);
+        let mut attended: SmallVec<[Tensor; 4]> = SmallVec::new();
         for frame in 0..frames {
             let of_frame = |all: &Tensor| all.narrow(frame, 1)?.reshape(&[height * width, 1, channels]);
             let (k, v) = (of_frame(&k)?, of_frame(&v)?);
             let keys = [Keys::new(&k, &v)];
             attended.push(ops::attention(&of_frame(&q)?, &keys, &AttentionOptions::default())?);
         }
-        let attended = Tensor::concat(&attended.iter().collect::<Vec<_>>())?.reshape(&x.shape())?;
+        let attended =
+            Tensor::concat(&attended.iter().collect::<SmallVec<[&Tensor; 4]>>())?.reshape(&x.shape())?;
         ops::linear_add(x.clone(), &attended, &self.output, Gain::Constant(1.0))
     }
 }
