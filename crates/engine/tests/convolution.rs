@@ -84,17 +84,17 @@ fn naive(x: &Picture, weights: &[f32], outputs: usize, spec: &ConvSpec) -> (Vec<
                 for c in 0..group {
                     let c = t % spec.frames_out * group + c;
                     let mut sum = 0.0;
-                    for (it, iy, ix) in itertools(kt, kh, kw) {
+                    for (it, dy, dx) in itertools(kt, kh, kw) {
                         let t = t / spec.frames_out * spec.frame_stride + it;
-                        let y = (y * spec.stride + iy) as isize - top as isize;
-                        let x_in = (x_out * spec.stride + ix) as isize - left as isize;
+                        let y = (y * spec.stride + dy) as isize - top as isize;
+                        let x_in = (x_out * spec.stride + dx) as isize - left as isize;
                         let outside = y < 0 || x_in < 0 || y as usize >= height || x_in as usize >= width;
                         if outside && spec.border == Border::Zeros {
                             continue;
                         }
                         let (y, x_in) = (mirrored(y, height), mirrored(x_in, width));
                         for i in 0..inputs {
-                            let weight = weights[(((c * inputs + i) * kt + it) * kh + iy) * kw + ix];
+                            let weight = weights[(((c * inputs + i) * kt + it) * kh + dy) * kw + dx];
                             sum += f64::from(weight) * x.at(t, y, x_in, i);
                         }
                     }
