@@ -20,6 +20,20 @@ pub struct PocketConfig {
     pub autoencoder: AutoencoderConfig,
     /// How it is sampled.
     pub sampling: SamplingConfig,
+    /// What it was trained to show.
+    pub video: VideoConfig,
+    /// Prompts worth trying, the best first.
+    #[serde(default)]
+    pub example_prompts: Vec<String>,
+}
+
+/// The videos that the model was trained on.
+#[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
+pub struct VideoConfig {
+    /// Pictures a second.
+    pub fps: f64,
+    /// Width and height.
+    pub default_size: [usize; 2],
 }
 
 /// Sizes of the transformer.
@@ -35,13 +49,18 @@ pub struct TransformerConfig {
     pub ffn_dim: usize,
     /// Latent frames that a frame attends to, itself included.
     pub window: usize,
+    /// First frames of a stream that are never forgotten.
+    #[serde(default)]
+    pub sink: usize,
+    /// Features of the timestep's sinusoid.
+    #[serde(default = "frequency_dim")]
+    pub frequency_dim: usize,
 }
 
 /// Sizes of the text encoder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 pub struct TextEncoderConfig {
     /// Tokens of the vocabulary.
-    #[serde(alias = "vocabulary")]
     pub vocab: usize,
     /// Features of a token.
     pub dim: usize,
@@ -51,9 +70,14 @@ pub struct TextEncoderConfig {
     pub heads: usize,
     /// Hidden features of the feed-forward network.
     pub ffn_dim: usize,
+    /// Entries of a table of relative positions.
+    #[serde(default = "relative_buckets")]
+    pub relative_buckets: usize,
+    /// Distance from which on all keys of a side share an entry.
+    #[serde(default = "relative_max_distance")]
+    pub relative_max_distance: usize,
     /// Positions of a prompt, its end included.
-    #[serde(default = "text_length", alias = "text_len", alias = "tokens")]
-    pub length: usize,
+    pub max_tokens: usize,
 }
 
 /// Sizes of the autoencoder.
@@ -62,17 +86,14 @@ pub struct AutoencoderConfig {
     /// Channels of a latent.
     pub latent_channels: usize,
     /// Side of the squares of pixels that it takes together.
-    #[serde(default = "patch", alias = "patch_size")]
-    pub patch: usize,
+    pub patch_size: usize,
     /// Channels of the encoder's four resolutions, from the highest down.
     pub encoder: [usize; 4],
     /// Channels of the decoder's four resolutions, from the lowest up.
     pub decoder: [usize; 4],
     /// Blocks of the encoder's three lower resolutions.
-    #[serde(default = "encoder_blocks")]
     pub encoder_blocks: [usize; 3],
     /// Blocks of the decoder's three lower resolutions.
-    #[serde(default = "decoder_blocks")]
     pub decoder_blocks: [usize; 3],
 }
 
@@ -83,24 +104,17 @@ pub struct SamplingConfig {
     pub default_steps: Vec<f64>,
 }
 
-const fn text_length() -> usize {
-    48
+const fn frequency_dim() -> usize {
+    256
 }
 
-const fn patch() -> usize {
-    2
+const fn relative_buckets() -> usize {
+    Umt5Config::xxl().buckets
 }
 
-const fn encoder_blocks() -> [usize; 3] {
-    [2; 3]
+const fn relative_max_distance() -> usize {
+    Umt5Config::xxl().max_distance
 }
-
-const fn decoder_blocks() -> [usize; 3] {
-    [3; 3]
-}
-
-/// Features of the timestep's sinusoid.
-const TIME_FEATURES: usize = 256;
 
 impl PocketConfig {
     /// Reads a `config.json`.
@@ -116,7 +130,7 @@ impl PocketConfig {
 
     fn check(&self) -> Result<(), PocketError> {
         let refuse = |what: &str| Err(PocketError::Config(what.to_owned()));
-        let Self { transformer, text_encoder, autoencoder, sampling } = self;
+        let Self { transformer, text_encoder, autoencoder, sampling, video, .. } = self;
         let headed = |dim: usize, heads: usize| dim > 0 && heads > 0 && dim.is_multiple_of(heads);
         if !headed(transformer.dim, transformer.heads)
             || !(transformer.dim / transformer.heads).is_multiple_of(2)
@@ -126,10 +140,19 @@ impl PocketConfig {
         if !headed(text_encoder.dim, text_encoder.heads) {
             return refuse("the text encoder's features are not a multiple of its heads");
         }
-        if transformer.window == 0 || text_encoder.length == 0 {
-            return refuse("the window or the length of prompts is 0");
+        if transformer.sink >= transformer.window {
+            return refuse("the window has no room beside the sink");
         }
-        if !(1..=8).contains(&autoencoder.patch) || autoencoder.latent_channels == 0 {
+        if !transformer.frequency_dim.is_multiple_of(2) {
+            return refuse("the timestep's sinusoid has an odd number of features");
+        }
+        if !(video.fps.is_finite() && video.fps > 0.0) {
+            return refuse("the video has no frame rate");
+        }
+        if text_encoder.max_tokens == 0 {
+            return refuse("prompts have no length");
+        }
+        if !(1..=8).contains(&autoencoder.patch_size) || autoencoder.latent_channels == 0 {
             return refuse("the autoencoder's patch is not from 1 to 8, or it has no latent channels");
         }
         let steps = &sampling.default_steps;
@@ -147,9 +170,9 @@ impl PocketConfig {
         WanConfig {
             dim: self.transformer.dim,
             ffn_dim: self.transformer.ffn_dim,
-            freq_dim: TIME_FEATURES,
+            freq_dim: self.transformer.frequency_dim,
             text_dim: self.text_encoder.dim,
-            text_len: self.text_encoder.length,
+            text_len: self.text_encoder.max_tokens,
             in_dim: channels,
             out_dim: channels,
             num_heads: self.transformer.heads,
@@ -163,6 +186,8 @@ impl PocketConfig {
     #[must_use]
     pub fn umt5(&self) -> Umt5Config {
         let TextEncoderConfig { vocab, dim, layers, heads, ffn_dim, .. } = self.text_encoder;
+        let (buckets, max_distance) =
+            (self.text_encoder.relative_buckets, self.text_encoder.relative_max_distance);
         Umt5Config {
             vocabulary: vocab,
             dim,
@@ -170,7 +195,8 @@ impl PocketConfig {
             dim_ffn: ffn_dim,
             heads,
             layers,
-            ..Umt5Config::xxl()
+            buckets,
+            max_distance,
         }
     }
 
@@ -180,7 +206,7 @@ impl PocketConfig {
         let config = self.autoencoder;
         TaeConfig {
             latent_channels: config.latent_channels,
-            patch: config.patch,
+            patch: config.patch_size,
             encoder_widths: config.encoder,
             encoder_blocks: config.encoder_blocks,
             decoder_widths: config.decoder,
@@ -194,7 +220,7 @@ impl PocketConfig {
     /// How it rolls out a stream.
     #[must_use]
     pub fn family(&self) -> Family {
-        Family::pocket(self.transformer.window)
+        Family::pocket(self.transformer.window, self.transformer.sink)
     }
 
     /// The default steps as timesteps, noisiest first.
@@ -209,10 +235,14 @@ mod tests {
     use super::*;
 
     const JSON: &str = r#"{
-        "transformer": {"dim": 320, "layers": 8, "heads": 5, "ffn_dim": 1280, "window": 6},
-        "text_encoder": {"vocab": 2048, "dim": 256, "layers": 4, "heads": 4, "ffn_dim": 512},
-        "autoencoder": {"latent_channels": 48, "encoder": [32, 64, 96, 128], "decoder": [160, 80, 48, 32]},
-        "sampling": {"default_steps": [1.0, 0.857, 0.6]}
+        "transformer": {"dim": 320, "layers": 8, "heads": 5, "ffn_dim": 1280, "window": 6, "sink": 0},
+        "text_encoder": {"vocab": 2048, "dim": 256, "layers": 4, "heads": 4, "ffn_dim": 512, "max_tokens": 48},
+        "autoencoder": {
+            "latent_channels": 48, "patch_size": 2, "encoder": [32, 64, 96, 128], "decoder": [160, 80, 48, 32],
+            "encoder_blocks": [2, 2, 2], "decoder_blocks": [3, 3, 3]
+        },
+        "sampling": {"default_steps": [1.0, 0.857, 0.6]},
+        "video": {"fps": 16, "default_size": [256, 144]}
     }"#;
 
     #[test]
@@ -233,6 +263,8 @@ mod tests {
             (r#""heads": 5"#, r#""heads": 7"#),
             (r#""window": 6"#, r#""window": 0"#),
             (r#""window": 6"#, r#""windows": 6"#),
+            (r#""sink": 0"#, r#""sink": 6"#),
+            (r#""fps": 16"#, r#""fps": 0"#),
             ("0.857", "1.0"),
             ("1.0, 0.857, 0.6", ""),
             ("0.6", "0"),

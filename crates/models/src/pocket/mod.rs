@@ -14,7 +14,9 @@ use std::{io, path::PathBuf, sync::Arc};
 
 use scope_engine::Device;
 
-pub use config::{AutoencoderConfig, PocketConfig, SamplingConfig, TextEncoderConfig, TransformerConfig};
+pub use config::{
+    AutoencoderConfig, PocketConfig, SamplingConfig, TextEncoderConfig, TransformerConfig, VideoConfig,
+};
 pub use files::PocketFiles;
 pub use packed::PackedWeights;
 
@@ -84,7 +86,7 @@ impl PocketModel {
         Ok(Self {
             device: device.clone(),
             transformer: Arc::new(transformer),
-            text_encoder: Arc::new(TextEncoder::new(tokenizer, text, config.text_encoder.length)),
+            text_encoder: Arc::new(TextEncoder::new(tokenizer, text, config.text_encoder.max_tokens)),
             autoencoder: Arc::new(autoencoder),
             config,
         })

@@ -64,15 +64,15 @@ fn rolling(window_frames: usize) -> CachePolicy {
 }
 
 impl Family {
-    /// The embedded pocket model with a window of so many latent frames: every latent is a chunk of its own, and
+    /// The embedded pocket model with a window of so many latent frames, sink included: every latent is a chunk of its own, and
     /// positions count from the oldest frame in the window, so that a stream never has to start anew.
     #[must_use]
-    pub fn pocket(window_frames: usize) -> Self {
+    pub fn pocket(window_frames: usize, sink_frames: usize) -> Self {
         Self {
             name: "Pocket",
             timestep_shift: None,
             first_chunk_frames: 1,
-            cache: CachePolicy { sink_frames: 0, relative_positions: true, ..rolling(window_frames) },
+            cache: CachePolicy { sink_frames, relative_positions: true, ..rolling(window_frames) },
             normalised_latents: true,
             ..Self::streamdiffusion_v2()
         }
