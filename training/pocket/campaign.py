@@ -46,7 +46,7 @@ def main():
     jobs = [start("ae", 0, "train_ae", "--out", ae, "--init", a.init)]
     common = ["--ae", ae, "--out", dit, "--init", a.init]
     if a.gpus == 2:
-        common += ["--first-ae", a.init, "--world", "2"]
+        common += ["--first-ae", a.init, "--world", "2", "--warm"]  # both then hold optimiser states to exchange
     jobs.append(start("dit0", a.gpus - 1, "train_dit", *common, "--rank", "0"))
     if a.gpus == 2:
         jobs.append(start("dit1", 0, "train_dit", *common, "--rank", "1"))

@@ -483,10 +483,7 @@ def main():
             while not (out / "join").exists():
                 time.sleep(0.1)
             adopt()
-            for _ in range(24):
-                refill(qv, videos)
-            while not all(p.filled for p in videos):
-                refill(qv, videos)
+            fill_videos()
             join()
     t_start, acc, last, count = clock.now(), 0.0, time.time(), 0
     progress = torch.zeros(2, device=dev)
