@@ -86,6 +86,8 @@ impl Cpu {
             }
             let rest = Rest(&self.0.awake);
             rayon::scope(|scope| {
+                // These wait at the far end of this thread's queue, from which others steal first: a share of an operator is
+                // only ever stolen after them, so this thread never finds one while it waits for a share.
                 for _ in 0..others {
                     scope.spawn(|_| {
                         let mut idle = 0u32;
