@@ -15,7 +15,7 @@ const DIRECTIONS: &[(&str, &[&str])] = &[
     ("scope-models", &["scope-engine"]),
     ("scope-frame", &[]),
     ("scope-media", &["scope-frame"]),
-    ("scope-pipelines", &["scope-frame", "scope-models"]),
+    ("scope-pipelines", &["scope-engine", "scope-frame", "scope-models"]),
     ("scope-stream", &["scope-frame", "scope-media", "scope-pipelines"]),
     ("scope-server", &["scope-frame", "scope-media", "scope-pipelines", "scope-stream"]),
     (

@@ -1,7 +1,9 @@
-//! Pipelines without a network, for proving the path and for testing it.
+//! What every Scope has: the embedded model, and pipelines without a network for proving the path and for testing it.
 
 mod passthrough;
+mod pocket;
 mod testcard;
 
 pub use passthrough::Passthrough;
+pub use pocket::Pocket;
 pub use testcard::Testcard;

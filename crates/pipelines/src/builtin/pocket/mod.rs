@@ -1,0 +1,112 @@
+//! The pocket model as a pipeline.
+
+mod run;
+mod schema;
+
+use crate::{Generator, LoadError, LoadParams, LoadedPipeline, Pipeline, PipelineSchema};
+use run::Run;
+use scope_engine::{Cpu, Device};
+use scope_models::pocket::{PocketError, PocketFiles, PocketModel};
+use scope_models::weights::Precision;
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+use std::thread::available_parallelism;
+
+include!(concat!(env!("OUT_DIR"), "/pocket_files.rs"));
+
+const ID: &str = "pocket";
+/// Pixels of a latent's side: sizes are multiples.
+const SIDE: u64 = 16;
+const MIN_SIZE: u64 = 64;
+const MAX_SIZE: u64 = 512;
+/// Seed of a session that sets none.
+const SEED: u64 = 42;
+/// More threads than this wait for each other longer than they compute.
+const MAX_THREADS: usize = 8;
+
+/// Text and video to video by a small model that is part of the program and runs on any machine.
+pub struct Pocket {
+    schema: PipelineSchema,
+    files: PocketFiles,
+}
+
+impl Pocket {
+    /// The pipeline of these files.
+    #[must_use]
+    pub fn new(files: PocketFiles) -> Self {
+        Self { schema: schema::schema(files.config()), files }
+    }
+
+    /// The pipeline of the files that the program was built with, if it was built with any.
+    ///
+    /// # Errors
+    /// [`PocketError`] when they make no model.
+    pub fn built_in() -> Result<Option<Self>, PocketError> {
+        if FILES.is_empty() {
+            return Ok(None);
+        }
+        PocketFiles::built_in(FILES).map(|files| Some(Self::new(files)))
+    }
+}
+
+impl Pipeline for Pocket {
+    fn schema(&self) -> &PipelineSchema {
+        &self.schema
+    }
+
+    fn load(&self, params: &LoadParams, stage: &dyn Fn(&str)) -> Result<Arc<dyn LoadedPipeline>, LoadError> {
+        let [width, height] = self.files.config().video.default_size;
+        let size = [side(params, "height", height)?, side(params, "width", width)?];
+        stage("Unpacking the pocket model…");
+        let failed = |error: &dyn ToString| failed(error);
+        let device = Device::from(Cpu::new(Some(threads())).map_err(|error| failed(&error))?);
+        // Kept as they are unpacked, the weights take 95 MB and the products are the fastest.
+        let model =
+            PocketModel::load(&device, &self.files, Precision::F32).map_err(|error| failed(&error))?;
+        Ok(Arc::new(Loaded { model: Arc::new(model), size, seed: params.u64("base_seed").unwrap_or(SEED) }))
+    }
+}
+
+/// What one session starts from.
+struct Loaded {
+    model: Arc<PocketModel>,
+    /// Height and width.
+    size: [usize; 2],
+    seed: u64,
+}
+
+impl LoadedPipeline for Loaded {
+    fn start(&self) -> Result<Box<dyn Generator>, LoadError> {
+        let run = Run::new(Arc::clone(&self.model), self.size, self.seed).map_err(|error| failed(&error))?;
+        Ok(Box::new(run))
+    }
+}
+
+fn failed(error: &dyn ToString) -> LoadError {
+    LoadError::Failed { pipeline: ID.into(), detail: error.to_string() }
+}
+
+fn side(params: &LoadParams, key: &str, default: usize) -> Result<usize, LoadError> {
+    let value = params.u64(key).unwrap_or(default as u64);
+    if value.is_multiple_of(SIDE) && (MIN_SIZE..=MAX_SIZE).contains(&value) {
+        return Ok(value as usize);
+    }
+    let nearest = (value / SIDE * SIDE).clamp(MIN_SIZE, MAX_SIZE);
+    Err(LoadError::InvalidParameter {
+        pipeline: ID.into(),
+        key: key.into(),
+        problem: format!(
+            "is {value}; it must be a multiple of {SIDE} from {MIN_SIZE} to {MAX_SIZE}. Use {nearest}"
+        ),
+    })
+}
+
+/// Compute threads: one core stays with the threads that move pictures, unless that would be half of the machine.
+fn threads() -> NonZeroUsize {
+    let cores = available_parallelism().map_or(1, NonZeroUsize::get);
+    let threads = if cores > 2 { cores - 1 } else { cores };
+    NonZeroUsize::new(threads.min(MAX_THREADS)).unwrap_or(NonZeroUsize::MIN)
+}
+
+#[cfg(test)]
+mod tests;
