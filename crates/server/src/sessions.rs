@@ -211,6 +211,8 @@ impl Service {
     /// Tells watching pages about the pipelines, until the server stops.
     pub(crate) async fn watch_models(self: Arc<Self>) {
         let mut changes = self.models.changes();
+        // What changed before this task began was told to nobody: a page may already watch.
+        changes.mark_changed();
         while changes.changed().await.is_ok() {
             self.events.send("pipeline_status", json!(self.models.status()));
         }

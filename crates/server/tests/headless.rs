@@ -181,14 +181,14 @@ async fn schemas_and_definitions_describe_the_same_pipelines() {
     assert_eq!(ids, others);
 }
 
-/// Reads server-sent events until one of `wanted` was seen, in any pieces.
+/// Reads server-sent events until all of `wanted` were seen, in any order and in any pieces.
 async fn read_until(
     events: &mut (impl futures_util::Stream<Item = Result<bytes::Bytes, axum::Error>> + Unpin),
     wanted: &[&str],
 ) -> String {
     let read = async {
         let mut seen = String::new();
-        while !wanted.iter().any(|wanted| seen.contains(wanted)) {
+        while !wanted.iter().all(|wanted| seen.contains(wanted)) {
             let piece = events.next().await.unwrap().unwrap();
             seen.push_str(&String::from_utf8(piece.to_vec()).unwrap());
         }
@@ -212,7 +212,7 @@ async fn watchers_see_the_present_first_and_then_what_happens() {
     let first = read_until(&mut events, &["event: "]).await;
     assert!(first.contains("pipeline_status") && first.contains("not_loaded"), "{first}");
     server.post("/api/v1/session/start", &json!({"pipeline_id": "testcard"})).await;
-    // The two come from different places; the newest state may stand for both.
+    // The two come from different places, in either order.
     read_until(&mut events, &["\"status\":\"loaded\"", "{\"count\":1}"]).await;
     server.service.stop(Stop::Shutdown);
     assert_eq!(watching.await.unwrap(), Stop::Shutdown);
