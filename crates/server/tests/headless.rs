@@ -190,7 +190,7 @@ async fn read_until(
         let mut seen = String::new();
         while !wanted.iter().all(|wanted| seen.contains(wanted)) {
             let piece = events.next().await.unwrap().unwrap();
-            seen.push_str(&String::from_utf8(piece.to_vec()).unwrap());
+            seen.push_str(std::str::from_utf8(&piece).unwrap());
         }
         seen
     };
