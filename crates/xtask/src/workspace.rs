@@ -15,14 +15,16 @@ const DIRECTIONS: &[(&str, &[&str])] = &[
     ("scope-models", &["scope-engine"]),
     ("scope-frame", &[]),
     ("scope-media", &["scope-frame"]),
-    ("scope-pipelines", &["scope-engine", "scope-frame", "scope-models"]),
+    ("scope-store", &[]),
+    ("scope-pipelines", &["scope-engine", "scope-frame", "scope-models", "scope-store"]),
     ("scope-stream", &["scope-frame", "scope-media", "scope-pipelines"]),
-    ("scope-server", &["scope-frame", "scope-media", "scope-pipelines", "scope-stream"]),
+    ("scope-server", &["scope-frame", "scope-media", "scope-pipelines", "scope-store", "scope-stream"]),
     (
         "scope",
         &[
             "scope-engine",
             "scope-models",
+            "scope-store",
             "scope-frame",
             "scope-media",
             "scope-pipelines",
