@@ -7,7 +7,7 @@ use scope_engine::{
 
 use crate::wan::NoiseSource;
 
-/// The noise of one chunk, which depends on its seed alone: on no machine, and on nothing that was generated before.
+/// Noise that depends on its seed alone: on no machine, and on nothing that was generated before.
 #[derive(Clone, Debug)]
 pub struct SeededNoise {
     device: Device,
@@ -23,6 +23,10 @@ impl SeededNoise {
 }
 
 impl NoiseSource for SeededNoise {
+    fn begin(&mut self, seed: u64) {
+        self.generator = Generator::new(seed);
+    }
+
     fn draw(&mut self, shape: [usize; 4]) -> scope_engine::Result<Tensor> {
         randn(&self.device, &shape, &mut self.generator)
     }

@@ -79,12 +79,25 @@ pub struct VideoCall<'a> {
     pub manage_cache: bool,
     /// The stream starts anew.
     pub reset: bool,
+    /// Seed of the video. The noise of a chunk depends on it and on the chunk's place in the stream.
+    pub seed: u64,
     /// Control signals.
     pub control: Control<'a>,
     /// Their strength.
     pub control_scale: f32,
     /// Weight of the cached past; `None` is the family's default.
     pub cache_weight: Option<f32>,
+}
+
+/// The pictures of a latent frame.
+#[derive(Clone, Debug)]
+pub struct Decoded {
+    /// `[frames, height, width, 3]` in [-1, 1].
+    pub pictures: Tensor,
+    /// Pictures of the chunk before these.
+    pub first: usize,
+    /// Pictures of the whole chunk.
+    pub total: usize,
 }
 
 /// Noise scale of an input video where the user sets none.
@@ -172,8 +185,7 @@ impl VideoStream {
         self.chunks.set_adapters(adapters);
     }
 
-    /// Generates a chunk and returns its latents. `emit` gets the pictures of each latent frame as soon as they are
-    /// decoded: `[frames, height, width, 3]` in [-1, 1].
+    /// Generates a chunk and returns its latents. `emit` gets the pictures of each latent frame as soon as they are decoded.
     ///
     /// # Errors
     /// [`VideoError`]; the next chunk then starts the stream anew.
@@ -182,7 +194,7 @@ impl VideoStream {
         call: &VideoCall<'_>,
         text: &mut dyn TextConditioner,
         noise: &mut dyn NoiseSource,
-        emit: &mut dyn FnMut(Tensor),
+        emit: &mut dyn FnMut(Decoded),
     ) -> Result<Tensor, VideoError> {
         let result = self.attempt(call, text, noise, emit);
         self.broken = result.is_err();
@@ -194,7 +206,7 @@ impl VideoStream {
         call: &VideoCall<'_>,
         text: &mut dyn TextConditioner,
         noise: &mut dyn NoiseSource,
-        emit: &mut dyn FnMut(Tensor),
+        emit: &mut dyn FnMut(Decoded),
     ) -> Result<Tensor, VideoError> {
         let changed_mode = self.had_video != Some(call.video.is_some());
         let mut reset = call.reset || self.broken || changed_mode;
@@ -222,6 +234,7 @@ impl VideoStream {
             self.chunks.set_text(&conditioning.embedding)?;
         }
 
+        noise.begin(call.seed.wrapping_add(self.chunks.frame() as u64));
         let (latents, noise_scale) = match call.video {
             Some(pictures) => {
                 let (latents, scale) = self.encode(pictures, call, noise)?;
@@ -255,10 +268,15 @@ impl VideoStream {
             reencoded: reencoded.as_ref(),
         };
         let latents = self.chunks.generate(&request, noise)?;
+        let opening = if self.decoder.is_fresh() { self.autoencoder.opening_pictures() } else { 0 };
+        let total = opening + LATENT_FRAMES * (latents.dim(0) - opening.min(1));
+        let mut first = 0;
         for frame in 0..latents.dim(0) {
             let pictures = self.autoencoder.decode_next(&mut self.decoder, &latents.narrow(frame, 1)?)?;
             self.remember(&pictures)?;
-            emit(pictures);
+            let shown = pictures.dim(0);
+            emit(Decoded { pictures, first, total });
+            first += shown;
         }
         Ok(latents)
     }

@@ -129,12 +129,13 @@ fn the_recorded_roll_out_is_reproduced() {
             steps: &steps,
             manage_cache: true,
             reset: false,
+            seed: 0,
             control: Control::default(),
             control_scale: 1.0,
             cache_weight: None,
         };
         let made = video
-            .generate(&call, &mut text, &mut noise, &mut |decoded| pictures.push(decoded))
+            .generate(&call, &mut text, &mut noise, &mut |decoded| pictures.push(decoded.pictures))
             .expect("a latent");
         worst = worst.max(largest_difference(&made.to_vec(), &latents[index * frame..][..frame]));
     }

@@ -18,6 +18,7 @@ mod pipeline;
 pub mod prompt;
 mod registry;
 pub mod schema;
+pub mod video;
 
 pub use parameters::{
     KeyKind, ParameterError, ParameterStore, Snapshot, Update, Validated, key_kind, validate_update,

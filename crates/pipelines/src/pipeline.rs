@@ -222,7 +222,7 @@ pub trait Generator: Send {
     fn generate(
         &mut self,
         chunk: Chunk<'_>,
-        emit: &mut dyn FnMut(Output),
+        emit: &mut (dyn FnMut(Output) + Send),
     ) -> Result<ChunkReport, GenerateError>;
 
     /// The rate at which its pictures should be shown, if it has one of its own; otherwise they are shown at the rate at

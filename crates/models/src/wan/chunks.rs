@@ -13,6 +13,11 @@ use crate::{quirks::Quirks, schedule::FlowSchedule};
 
 /// Where the noise of a chunk comes from.
 pub trait NoiseSource {
+    /// A chunk begins. Its noise depends on this seed alone, where there is a seed.
+    fn begin(&mut self, seed: u64) {
+        let _ = seed;
+    }
+
     /// Standard normal noise of this shape, `[frames, height, width, channels]`. The first draw of a chunk is its
     /// initial noise, each further one is for the next step.
     ///

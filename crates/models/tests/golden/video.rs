@@ -77,6 +77,7 @@ fn call<'a>(prompts: &'a [Prompt], steps: &'a [f64]) -> VideoCall<'a> {
         steps,
         manage_cache: true,
         reset: false,
+        seed: 0,
         control: Control::default(),
         control_scale: 1.0,
         cache_weight: None,
@@ -119,7 +120,8 @@ pub(crate) fn from_video(case: &Case, check: &mut Check) -> Result<()> {
         };
         let mut shown = Vec::new();
         let mut noise = RecordedNoise::new(case, index);
-        let latents = stream.generate(&call, &mut texts, &mut noise, &mut |pictures| shown.push(pictures))?;
+        let latents =
+            stream.generate(&call, &mut texts, &mut noise, &mut |decoded| shown.push(decoded.pictures))?;
         compare(case, check, index, chunk, stream.chunks(), &latents)?;
         let name = format!("chunk.{index}.output_01");
         if case.has(&name) {

@@ -53,7 +53,7 @@ impl Generator for Run {
     fn generate(
         &mut self,
         mut chunk: Chunk<'_>,
-        emit: &mut dyn FnMut(Output),
+        emit: &mut (dyn FnMut(Output) + Send),
     ) -> Result<ChunkReport, GenerateError> {
         for frame in chunk.inputs.remove("video").unwrap_or_default() {
             emit(Output::Frame { port: "video", image: frame.image, captured_at: Some(frame.captured_at) });

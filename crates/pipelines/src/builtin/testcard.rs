@@ -163,7 +163,7 @@ impl Generator for Run {
     fn generate(
         &mut self,
         chunk: Chunk<'_>,
-        emit: &mut dyn FnMut(Output),
+        emit: &mut (dyn FnMut(Output) + Send),
     ) -> Result<ChunkReport, GenerateError> {
         let mut report = ChunkReport::default();
         if chunk.parameters.is_true("reset_cache") {

@@ -35,7 +35,7 @@ impl Generator for MoodyRun {
     fn generate(
         &mut self,
         mut chunk: Chunk<'_>,
-        emit: &mut dyn FnMut(Output),
+        emit: &mut (dyn FnMut(Output) + Send),
     ) -> Result<ChunkReport, GenerateError> {
         match chunk.parameters.get::<String>("do").as_deref() {
             Some("fail") => return Err(GenerateError::Failed("out of sorts".into())),

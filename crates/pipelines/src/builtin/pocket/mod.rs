@@ -1,12 +1,12 @@
 //! The pocket model as a pipeline.
 
-mod run;
 mod schema;
 
+use crate::video::{VideoModel, VideoRun, VideoSettings};
 use crate::{Generator, LoadError, LoadParams, LoadedPipeline, Pipeline, PipelineSchema};
-use run::Run;
 use scope_engine::{Cpu, Device};
 use scope_models::pocket::{PocketError, PocketFiles, PocketModel};
+use scope_models::quirks::Quirks;
 use scope_models::weights::Precision;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
@@ -21,6 +21,8 @@ const MIN_SIZE: u64 = 64;
 const MAX_SIZE: u64 = 512;
 /// Seed of a session that sets none.
 const SEED: u64 = 42;
+/// Noise over an input video, where a session sets none.
+const NOISE_SCALE: f64 = 0.7;
 /// More threads than this wait for each other longer than they compute.
 const MAX_THREADS: usize = 8;
 
@@ -63,21 +65,36 @@ impl Pipeline for Pocket {
         // Kept as they are unpacked, the weights take 110 MB and stay exactly those that the recording was made with.
         let model =
             PocketModel::load(&device, &self.files, Precision::F32).map_err(|error| failed(&error))?;
-        Ok(Arc::new(Loaded { model: Arc::new(model), size, seed: params.u64("base_seed").unwrap_or(SEED) }))
+        let steps = self.files.config().timesteps();
+        let settings = VideoSettings {
+            size,
+            seed: params.u64("base_seed").unwrap_or(SEED),
+            text_steps: steps.clone(),
+            video_steps: steps,
+            noise_scale: NOISE_SCALE,
+            noise_controller: true,
+            frame_rate: Some(self.files.config().video.fps),
+        };
+        Ok(Arc::new(Loaded { model, settings }))
     }
 }
 
 /// What one session starts from.
 struct Loaded {
-    model: Arc<PocketModel>,
-    /// Height and width.
-    size: [usize; 2],
-    seed: u64,
+    model: PocketModel,
+    settings: VideoSettings,
 }
 
 impl LoadedPipeline for Loaded {
     fn start(&self) -> Result<Box<dyn Generator>, LoadError> {
-        let run = Run::new(Arc::clone(&self.model), self.size, self.seed).map_err(|error| failed(&error))?;
+        let model = VideoModel {
+            transformer: Arc::clone(self.model.transformer()),
+            autoencoder: Arc::clone(self.model.autoencoder()) as _,
+            family: self.model.config().family(),
+            quirks: Quirks::default(),
+        };
+        let text = Box::new(Arc::clone(self.model.text_encoder()));
+        let run = VideoRun::new(&model, self.settings.clone(), text).map_err(|error| failed(&error))?;
         Ok(Box::new(run))
     }
 }

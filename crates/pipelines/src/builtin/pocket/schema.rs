@@ -1,4 +1,4 @@
-use super::{ID, MAX_SIZE, MIN_SIZE, SEED, SIDE};
+use super::{ID, MAX_SIZE, MIN_SIZE, NOISE_SCALE, SEED, SIDE};
 use crate::schema::Interpolation;
 use crate::{InputMode, PipelineSchema};
 use scope_models::pocket::PocketConfig;
@@ -32,7 +32,7 @@ pub(super) fn schema(config: &PocketConfig) -> PipelineSchema {
         .with_property(
             "noise_scale",
             json!({
-                "default": 0.7, "minimum": 0.0, "maximum": 1.0, "title": "Noise Scale", "type": "number",
+                "default": NOISE_SCALE, "minimum": 0.0, "maximum": 1.0, "title": "Noise Scale", "type": "number",
                 "description": "How much of the input video is hidden: more lets the prompt have its way.",
                 "ui": {"category": "configuration", "component": "noise", "is_load_param": false, "order": 7,
                     "modes": ["video"], "modulatable": true, "modulatable_min": 0.0, "modulatable_max": 1.0,

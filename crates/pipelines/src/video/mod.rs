@@ -1,0 +1,59 @@
+//! Streaming video models as generators: one run for all of them.
+//!
+//! What differs between models is data: networks and roll-out in a [`VideoModel`], sizes and defaults in
+//! [`VideoSettings`]. A [`VideoRun`] reads a chunk's parameters, generates it, and hands out every picture as soon as it is
+//! decoded.
+
+mod request;
+mod run;
+
+pub use run::VideoRun;
+
+use scope_engine::Device;
+use scope_models::quirks::Quirks;
+use scope_models::vae::VideoAutoencoder;
+use scope_models::wan::{Family, WanTransformer};
+use std::sync::Arc;
+
+/// Ports on which video comes in and goes out.
+pub(crate) const VIDEO: &str = "video";
+
+/// Networks with their weights and the way they are rolled out, shared by all sessions.
+#[derive(Clone, Debug)]
+pub struct VideoModel {
+    /// Makes latents.
+    pub transformer: Arc<WanTransformer>,
+    /// Turns latents into pictures, and input pictures into latents.
+    pub autoencoder: Arc<dyn VideoAutoencoder>,
+    /// How chunks follow each other.
+    pub family: Family,
+    /// Defects of the reference to reproduce.
+    pub quirks: Quirks,
+}
+
+impl VideoModel {
+    /// Where it runs.
+    #[must_use]
+    pub fn device(&self) -> &Device {
+        self.transformer.device()
+    }
+}
+
+/// What a session does unless its parameters say otherwise.
+#[derive(Clone, Debug, PartialEq)]
+pub struct VideoSettings {
+    /// Height and width of the pictures.
+    pub size: [usize; 2],
+    /// Seed of the noise.
+    pub seed: u64,
+    /// Timesteps of a video made from text, noisiest first.
+    pub text_steps: Vec<f64>,
+    /// Timesteps of a video made from another.
+    pub video_steps: Vec<f64>,
+    /// How much noise hides the input video, 0 to 1.
+    pub noise_scale: f64,
+    /// The noise follows the motion of the input.
+    pub noise_controller: bool,
+    /// Pictures a second that the model was trained to show, if it was trained for one rate.
+    pub frame_rate: Option<f64>,
+}
