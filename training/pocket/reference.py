@@ -1,6 +1,8 @@
 """Write `parity.safetensors`: one stream with a live prompt switch, computed in f32, for tests of other implementations.
 
 python -m pocket.reference ../models/pocket
+
+The frames are small, of an odd height and width: the file stays small too, and nothing divides evenly.
 """
 
 import json
@@ -14,6 +16,8 @@ from . import common, evaluate
 from .dit import Stream
 
 PROMPTS, SWITCH, LATENTS = ["a dog walking in grass", "a robot walking on mars"], 4, 8
+H, W = 5, 9  # of a latent frame
+FRAMES = [3, 31]
 
 
 @torch.no_grad()
@@ -29,28 +33,30 @@ def main():
     drawn, zs, frames, mem = [], [], [], [None] * 30
 
     def noise(i):
-        drawn.append(torch.randn(1, 1, 48, 144, generator=g).half())
+        drawn.append(torch.randn(1, 1, 48, H * W, generator=g).half())
         return drawn[-1].float()
 
-    s = Stream(dit, (9, 16))
+    s = Stream(dit, (H, W))
     for f in range(LATENTS):
         zs.append(s.frame(kv[f >= SWITCH], steps, noise))
-        frames.append(ae.decode(zs[-1].view(1, 1, 48, 9, 16), mem).clamp(0, 1))
-    z, v = torch.cat(zs, 1)[0].view(LATENTS, 48, 9, 16), torch.cat(frames, 1)[0]
+        frames.append(ae.decode(zs[-1].view(1, 1, 48, H, W), mem).clamp(0, 1))
+    z, v = torch.cat(zs, 1)[0].view(LATENTS, 48, H, W), torch.cat(frames, 1)[0]
     emem = [None] * 30
     again = torch.cat([ae.encode(v[None, 4 * f : 4 * f + 4], emem) for f in range(4)], 1)[0]
     u8 = (v * 255).round().byte().permute(0, 2, 3, 1)
     out = {
         "ids": ids,
         "text_embedding": emb,
-        "noise": torch.cat(drawn, 1)[0].view(-1, 48, 9, 16),
+        "noise": torch.cat(drawn, 1)[0].view(-1, 48, H, W),
         "latents": z,
         "first_frame": v[0].half(),
-        "frames_u8": u8[[3, 15, 17, 31]].contiguous(),
+        "frames_u8": u8[FRAMES].contiguous(),
         "reencoded_latents": again,
     }
-    meta = dict(prompts=json.dumps(PROMPTS), steps=json.dumps(steps), switch_at_latent=str(SWITCH), frames="3,15,17,31")
+    meta = dict(prompts=json.dumps(PROMPTS), steps=json.dumps(steps), switch_at_latent=str(SWITCH))
+    meta["frames"] = ",".join(str(f) for f in FRAMES)
     save_file(out, folder / "parity.safetensors", metadata=meta)
+    (folder / "parity.safetensors").chmod(0o644)
     print({k: tuple(x.shape) for k, x in out.items()}, "std %.4f" % z.std())
 
 
