@@ -311,11 +311,16 @@ fn state_of(path: &Path, entry: &FileEntry, record: Option<&Record>) -> FileStat
 }
 
 fn partial(path: &Path) -> FileState {
-    let length = |suffix| fs::metadata(with_suffix(path, suffix)).ok().filter(fs::Metadata::is_file);
-    match length(PART_SUFFIX).or_else(|| length(FOREIGN_PART_SUFFIX)) {
-        Some(part) => FileState::Partial { bytes: part.len() },
-        None => FileState::Missing,
-    }
+    part_of(path).map_or(FileState::Missing, |(_, bytes)| FileState::Partial { bytes })
+}
+
+/// The beginning of the file at `path`, and how long it is.
+pub(crate) fn part_of(path: &Path) -> Option<(PathBuf, u64)> {
+    [PART_SUFFIX, FOREIGN_PART_SUFFIX].into_iter().find_map(|suffix| {
+        let part = with_suffix(path, suffix);
+        let metadata = fs::metadata(&part).ok().filter(fs::Metadata::is_file)?;
+        Some((part, metadata.len()))
+    })
 }
 
 /// `path` with `suffix` after its name.

@@ -6,7 +6,7 @@ use crate::path::StorePath;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
 use std::path::Path;
 use std::time::UNIX_EPOCH;
 
@@ -70,6 +70,32 @@ impl Ledger {
         read().unwrap_or_default()
     }
 
+    /// Changes the ledger of `root`. Other threads and other programs wait meanwhile.
+    ///
+    /// # Errors
+    /// When the disk refuses.
+    pub(crate) fn change(
+        root: &Path,
+        change: impl FnOnce(&mut BTreeMap<StorePath, Record>),
+    ) -> io::Result<()> {
+        let folder = root.join(OWN_FOLDER);
+        fs::create_dir_all(&folder)?;
+        let lock = File::options().create(true).truncate(false).write(true).open(folder.join("lock"))?;
+        lock.lock()?;
+        let mut ledger = Self::read(root);
+        let before = ledger.clone();
+        change(&mut ledger.files);
+        if ledger == before {
+            return Ok(());
+        }
+        let text = serde_json::to_vec_pretty(&ledger)?;
+        let temporary = folder.join(format!("{FILE}.part"));
+        let mut file = File::create(&temporary)?;
+        file.write_all(&text)?;
+        file.sync_all()?;
+        fs::rename(temporary, folder.join(FILE))
+    }
+
     /// What is known about the file `path`.
     pub(crate) fn get(&self, path: &StorePath) -> Option<&Record> {
         self.files.get(path)
@@ -81,4 +107,37 @@ pub(crate) fn stamp(metadata: &fs::Metadata) -> (u64, u64) {
     let modified = metadata.modified().ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok());
     let nanos = modified.map_or(0, |since| u64::try_from(since.as_nanos()).unwrap_or(u64::MAX));
     (metadata.len(), nanos)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::thread;
+
+    #[test]
+    fn changes_from_several_threads_are_all_kept() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = |n: usize| format!("r/{n}").parse::<StorePath>().unwrap();
+        thread::scope(|scope| {
+            for n in 0..8 {
+                let root = dir.path();
+                scope.spawn(move || {
+                    let record = Record { remote: Some(Remote::default()), seen: None };
+                    Ledger::change(root, |files| drop(files.insert(path(n), record))).unwrap();
+                });
+            }
+        });
+        let ledger = Ledger::read(dir.path());
+        assert!((0..8).all(|n| ledger.get(&path(n)).is_some()));
+    }
+
+    #[test]
+    fn a_ledger_that_is_none_is_empty_and_hostile_names_do_not_get_in() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::create_dir(dir.path().join(OWN_FOLDER)).unwrap();
+        for text in ["", "[]", "{\"files\": {\"../x\": {}}}", "{\"files\": 3}"] {
+            fs::write(dir.path().join(OWN_FOLDER).join(FILE), text).unwrap();
+            assert_eq!(Ledger::read(dir.path()), Ledger::default(), "{text}");
+        }
+    }
 }

@@ -289,7 +289,8 @@ fn check_files(pipeline: &str, files: &[FileEntry]) -> Result<(), ManifestError>
     Ok(())
 }
 
-fn all_settings() -> impl Iterator<Item = Settings> {
+/// Every choice of settings.
+pub(crate) fn all_settings() -> impl Iterator<Item = Settings> {
     let kinds = [VaeType::Wan, VaeType::LightVae, VaeType::Tae, VaeType::LightTae];
     kinds.into_iter().flat_map(|vae_type| [false, true].map(|vace| Settings { vae_type, vace }))
 }
