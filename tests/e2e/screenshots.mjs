@@ -8,8 +8,8 @@ import { Story } from './lib/story.mjs'
 import { launch } from './lib/suite.mjs'
 import { sleep, until } from './lib/wait.mjs'
 
-/** Takes the pictures in docs/images: the page, live, in three sizes. */
-const SIZES = { desktop: [1440, 900], tablet: [820, 1180], phone: [390, 844] }
+/** Takes the pictures in docs/images: the page, live, in two sizes. */
+const SIZES = { desktop: [1440, 900], phone: [390, 844] }
 const LIMIT = 300_000
 const out = process.argv[2] ?? join(ROOT, 'docs/images')
 
