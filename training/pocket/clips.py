@@ -5,6 +5,7 @@ compositor in `render.py` draws, and `sample_clips` does all of that for a batch
 edited twins for video-to-video). Everything is a pure function of a seed.
 """
 
+import bisect
 import json
 import os
 import random
@@ -176,6 +177,19 @@ def pick_motion(r, s, sc):
     )
 
 
+OFTEN = None  # running sums of the subjects' weights; None: all alike
+
+
+def weigh(weights):
+    """Draw each subject as often as `weights` {id: weight} says; workers forked afterwards do the same."""
+    global OFTEN
+    OFTEN = np.cumsum([weights.get(s["id"], 1.0) for s in sub]).tolist()
+
+
+def any_subject(r):
+    return r.randrange(len(sub)) if OFTEN is None else bisect.bisect(OFTEN, r.random() * OFTEN[-1])
+
+
 def new_spec(r):
     p = {}
     if r.random() < 0.10:
@@ -184,7 +198,7 @@ def new_spec(r):
         p["motion"] = m
         p["sc"] = SCN.index(b)
     else:
-        p["subs"] = [r.randrange(len(sub))]
+        p["subs"] = [any_subject(r)]
         p["sc"] = r.randrange(len(SCN))
         k = sub[p["subs"][0]]["kind"]
         if r.random() < 0.5:  # bias to natural pairs
@@ -211,9 +225,9 @@ def new_spec(r):
     if x < 0.07:
         w = r.choice(list(PLW))
         p["count"] = w
-    elif x < 0.13:
-        p["subs"].append(r.randrange(len(sub)))
-    elif x < 0.145:
+    elif x < 0.15:
+        p["subs"].append(any_subject(r))
+    elif x < 0.165:
         p["subs"] = []
     p["cam"] = r.choice(["none"] * 5 + ["zoom", "sway", "shake"])
     p["dec"] = [(r.random(), r.uniform(0, 1), r.random()) for _ in range(3)]

@@ -51,6 +51,14 @@ def start_workers(count, seed, clips_per_item, frames, square_share=0.0, with_te
     return q
 
 
+def replace(path, text):
+    """Write a file in one move, so that nobody reads half of it."""
+    path = pathlib.Path(path)
+    tmp = path.with_suffix(".tmp")
+    tmp.write_text(text)
+    tmp.replace(path)
+
+
 class Clock:
     """Phases end at times of the campaign, read from a plan that may be edited while it runs.
 
@@ -70,6 +78,13 @@ class Clock:
     def now(self):
         self._load()
         return time.time() - self.plan["t0"]
+
+    def start(self, at):
+        """From now on the campaign is `at` seconds old."""
+        self.read = 0.0
+        self._load()
+        self.plan["t0"] = time.time() - at
+        replace(self.path, json.dumps(self.plan))
 
     def end(self, phase):
         self._load()
@@ -117,4 +132,4 @@ def sheet(video, path, columns=6, scale=1.0):
     im = Image.fromarray(image_grid(video, columns))
     if scale != 1.0:
         im = im.resize((int(im.width * scale), int(im.height * scale)), Image.BOX)
-    im.save(path)
+    im.save(path, quality=90)

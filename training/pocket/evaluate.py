@@ -27,12 +27,6 @@ PROMPTS = LOOK + [
     "a blue dog running on the beach", "two penguins walking in the snow", "a pink elephant dancing at a party", "a cat and a dog walking in a park",
     "a ninja running in the city, black and white", "a tiger walking in the forest, pixel art", "a frog jumping in the rain", "a camel walking in the desert, golden hour",
 ]  # fmt: skip
-LONG = [
-    "a dog walking in grass",
-    "a robot walking on mars",
-    "a fish swimming underwater",
-    "a penguin walking in the snow",
-]
 
 
 def text_kv(dit, te, tok, prompts, dev):
@@ -72,16 +66,16 @@ def final(dit, te, ae, tok, steps, out, dev, say, amp, small=False):
     with amp():
         for name, st in (("prompts3", steps), ("prompts2", [1.0, 0.75])):
             v = generate(dit, te, ae, tok, PROMPTS[:k], wide, st, 2 if small else 15, dev)
-            common.sheet(v[:, 3:], out / f"{name}.png", 4, 0.625)
+            common.sheet(v[:, 3:], out / f"{name}.webp", 4, 0.625)
             say(name, "written")
         v = generate(dit, te, ae, tok, LOOK[: k or 8], square, steps, 2 if small else 12, dev, seed=1)
-        common.sheet(v, out / "square.png", 4, 0.5)
-        z = latents(dit, te, tok, LONG[:k], wide, steps, 2 if small else 150, dev, seed=2)
+        common.sheet(v, out / "square.webp", 4, 0.5)
+        z = latents(dit, te, tok, LOOK[:k], wide, steps, 2 if small else 150, dev, seed=2)
         s = z.std((2, 3, 4))
         at = [0, len(s[0]) // 4, len(s[0]) // 2, len(s[0]) - 1]
-        for p, row in zip(LONG, s):
+        for p, row in zip(LOOK, s):
             say("long", p, "latent std at frames", [f"{4 * i}: {row[i]:.3f}" for i in at])
-        common.sheet(decode(ae, z), out / "long.png", 8, 0.5)
+        common.sheet(decode(ae, z), out / "long.webp", 8, 0.5)
         # video-to-video: drawn clips with other subjects, at three noise scales
         import random
 
@@ -100,7 +94,7 @@ def final(dit, te, ae, tok, steps, out, dev, say, amp, small=False):
             st = [t for t in (scale, 0.75 * scale, 0.5 * scale)]
             zz = latents(dit, te, tok, [m[3] for m in made], wide, st, z.shape[1], dev, seed=3, source=z)
             rows.append(decode(ae, zz))
-        common.sheet(torch.stack(rows, 1).flatten(0, 1), out / "v2v.png", 4, 0.5)
+        common.sheet(torch.stack(rows, 1).flatten(0, 1), out / "v2v.webp", 4, 0.5)
 
 
 def load(folder, dev="cpu"):

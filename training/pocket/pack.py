@@ -47,16 +47,26 @@ def save(state, path, parts=1):
         tmp.replace(name)
 
 
-def load(path):
-    """Read packed (or plain) weights, whole or in parts, back to f32."""
+def read(path):
+    """The tensors as they are stored, of one file or of its parts."""
     path = pathlib.Path(path)
     files = [path] if path.exists() else sorted(path.parent.glob(f"{path.stem}.[0-9]{path.suffix}"))
     if not files:
         raise FileNotFoundError(path)
-    packed = {}
-    for f in files:
-        packed.update(load_file(f))
-    return unpack(packed)
+    return {k: v for f in files for k, v in load_file(f).items()}
+
+
+def load(path):
+    """Read packed (or plain) weights, whole or in parts, back to f32."""
+    return unpack(read(path))
+
+
+def join(path, to):
+    """Write the parts of `path` (or the whole file) as the one file `to`, unchanged and in one move."""
+    tmp = pathlib.Path(to).with_suffix(".tmp")
+    save_file(read(path), tmp)
+    tmp.chmod(0o644)
+    tmp.replace(to)
 
 
 def config(folder):

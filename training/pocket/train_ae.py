@@ -274,7 +274,7 @@ def main():
         rows = [torch.stack([v[i], rec[i // 4][i % 4]]) for i in range(min(len(v), 6))] + [
             torch.stack([ph[i], yp[i]]) for i in range(2)
         ]
-        common.sheet(torch.cat(rows)[:, 2:], out / f"{name}.png", 3)
+        common.sheet(torch.cat(rows)[:, 2:], out / f"{name}.webp", 3)
 
     def folded():
         f = batchnorm.fold(tr.ae, mk).to(dev)

@@ -15,13 +15,15 @@ import argparse
 import copy
 import json
 import pathlib
+import random
+import shutil
 import time
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 
-from . import common, evaluate, pack, render
+from . import clips, common, evaluate, pack, render
 from .autoencoder import from_state
 from .dit import DiT, context_mask, denoise_mask, grow_depth, rope_table, sdpa
 from .text import TextEnc
@@ -81,6 +83,10 @@ def main():
     A("--images", type=int, default=1024)
     A("--workers", type=int, default=8)
     A("--fresh", type=int, default=16)
+    A("--weights", help="weights.json of a score: how often to draw each subject")
+    A("--at", type=float, help="how many seconds of the plan are done; its clock starts when the first step is ready")
+    A("--distilled", action="store_true", help="with --at in phase C: the weights given come from that phase")
+    A("--save-every", type=float, default=90, help="seconds between two checkpoints in the folder `saved`")
     A("--warm", action="store_true", help="one step of every phase first: compiles everything, shows failures early")
     A("--dry", action="store_true")
     a = ap.parse_args()
@@ -90,6 +96,8 @@ def main():
     BS, BI = (2, 4) if a.dry else (a.batch, a.images)
     seed = int(time.time()) % 100000 * 31 + a.rank * 1234577
     nw = 1 if a.dry else a.workers
+    if a.weights:
+        clips.weigh(json.loads(pathlib.Path(a.weights).read_text()))
     qi = common.start_workers(nw, seed, fresh * 3, NI * 4, 0.3, True, ptrans=0.0, ptwin=0.25)
     qv = common.start_workers(nw, seed + 5, fresh, NL * 4, 0.3, True, ptrans=0.35, ptwin=0.2)
     out = pathlib.Path(a.out)
@@ -257,6 +265,7 @@ def main():
     fr = torch.arange(NL, device=dev)
     step = 0
     teacher = None
+    guidance = GUIDANCE
 
     def video_batch():
         sq = int(share_square())
@@ -301,7 +310,8 @@ def main():
                 return [t, 0.5 * t]
 
             with torch.no_grad(), amp():
-                zc, x0 = own_samples(z, zc, txt, cs, times, 2)
+                # 2 to 4 generations deep: an endless stream sees the copy of a copy
+                zc, x0 = own_samples(z, zc, txt, cs, times, random.choice((2, 2, 3, 4) if ph == "B" else (2, 3)))
         r = lambda: torch.rand(B, NL, device=dev)
         if ph != "C":
             t = frame_times((B, NL))
@@ -339,7 +349,7 @@ def main():
             c = x - tv(ua) * tdit.denoise(x, ua, txt, cs, att_d, past).float()
             if j < K - 1:
                 u = x - tv(ua) * tdit.denoise(x, ua, none, cs, att_d, past).float()
-                g = u + GUIDANCE * (c - u)
+                g = u + guidance * (c - u)
                 ratio = c.std((-2, -1), keepdim=True) / g.std((-2, -1), keepdim=True).clamp(min=1e-3)
                 c = g * (0.3 + 0.7 * ratio)
             x = c + tv(ub / ua.clamp(min=1e-3)) * (x - c)
@@ -400,13 +410,26 @@ def main():
             p.data.copy_(e)
             e.copy_(x)
 
+    saved, ph = time.time(), "-"
+
     def save():
+        """The averaged weights and how far they are, as a folder that appears in one move."""
         if a.rank:
             return
+        nonlocal saved
+        new, old, now = out / "saved.new", out / "saved.old", out / "saved"
+        for x in (new, old):
+            shutil.rmtree(x, ignore_errors=True)
+        new.mkdir()
         swap()
-        pack.save(dit.state_dict(), out / "dit.safetensors", parts=2)
-        pack.save(te.state_dict(), out / "text.safetensors")
+        pack.save(dit.state_dict(), new / "dit.safetensors", parts=2)
+        pack.save(te.state_dict(), new / "text.safetensors")
         swap()
+        (new / "state.json").write_text(json.dumps(dict(seconds=round(clock.now(), 1), phase=ph, step=step)))
+        if now.exists():
+            now.rename(old)
+        new.rename(now)
+        saved = time.time()
 
     def look(name, steps, latents=5):
         """A contact sheet of the averaged weights so far."""
@@ -485,11 +508,14 @@ def main():
             adopt()
             fill_videos()
             join()
-    t_start, acc, last, count = clock.now(), 0.0, time.time(), 0
+    if a.at is not None:
+        clock.start(a.at)
+        (out / "started").write_text("ok")
+    t_start, acc, last, count = clock.now() if a.at is None else 0.0, 0.0, time.time(), 0
     progress = torch.zeros(2, device=dev)
     history = []
     for ph in "IABC" if not a.rank else "ABC":
-        if clock.end(ph) <= clock.now() and not a.dry:
+        if clock.end(ph) <= (a.at or 0.0 if a.dry else clock.now()):
             continue
         if ph in "BC" and not using_final:
             while not adopt():
@@ -510,8 +536,12 @@ def main():
             else:
                 say("no second process: going on alone")
         p0, s0 = clock.now(), step
+        if a.at is not None:  # as if it had never been interrupted
+            p0 = max([0.0] + [clock.end(p) for p in "IABC"[: "IABC".index(ph)]])
         if ph == "C":
             make_teacher()
+            if a.distilled:  # the teacher is guided already
+                guidance = 1.0
             for p, e in zip(params, ema):
                 p.data.copy_(e)
             for m in momentum.values():
@@ -529,7 +559,7 @@ def main():
             if pr >= 1 or (a.dry and step - s0 >= 2):
                 break
             if ph == "C":
-                f = 0.3 * (1 - pr) + 0.01
+                f = (0.3 * (1 - pr) + 0.01) * min(1, (step + 1) / 30)
             else:
                 f = min(1, (step + 1) / 60) * (1.0 if whole < 0.55 else max(0.0, 1 - whole) / 0.45 * 0.95 + 0.05)
             image = ph == "I" or (ph in "AB" and step % 3 == 0)
@@ -555,10 +585,12 @@ def main():
                 say(ph, "step", step, "loss %.4f" % v, "gn %.2f" % gn.item(), "ms %.0f" % ms, "f %.3f" % f, "clips", [p.total for p in pools + videos], "queues", qi.qsize(), qv.qsize())  # fmt: skip
                 history.append((step, ph, v))
                 acc, count, last = 0.0, 0, time.time()
+            if time.time() - saved > a.save_every:
+                save()
             if pr > 0.5 and not looked and not a.rank:
                 looked = True
                 save()
-                look(f"look_{ph}.png", [1.0, 0.9375, 0.833, 0.625] if ph != "C" else STEPS)
+                look(f"look_{ph}.webp", [1.0, 0.9375, 0.833, 0.625] if ph != "C" else STEPS)
                 last = time.time()
         save()
         say("end of phase", ph, "step", step)
@@ -567,6 +599,7 @@ def main():
         best = pathlib.Path(a.ae) / "ae.safetensors"
         if best.exists():
             load_ae(best, a.ae)
+        save()
         swap()
         if not a.dry:
             dit.call = lambda b, *x: b(*x)
