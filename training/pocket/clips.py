@@ -551,7 +551,7 @@ def frames(p, F, t0=0):
         rate = {
             "walk": 1 / 14,
             "run": 1 / 9,
-            "jump": 1 / 14,
+            "jump": 1 / 20,  # faster hops smear in the autoencoder's four frames
             "dance": 1 / 14,
             "stand": 1 / 40,
             "spin": 1 / 20,
@@ -561,11 +561,13 @@ def frames(p, F, t0=0):
             "drive": 1 / 8,
             "sail": 1 / 30,
         }[m] * p["spd"]
-        if q["id"] in ("runner", "cyclist", "bee", "bat"):
+        if q["id"] in ("runner", "cyclist", "bee"):
             rate = 1 / 9
+        if q["id"] in ("bat", "eagle"):  # large wings, likewise
+            rate = 1 / 26
         if q["id"] in ("man",) and m == "walk":
             rate = 1 / 16
-        if q["id"] in ("butterfly", "eagle", "fairy", "dancer", "disco", "helicopter", "horse", "trex", "mermaid"):
+        if q["id"] in ("butterfly", "fairy", "dancer", "disco", "helicopter", "horse", "trex", "mermaid"):
             rate = max(rate, 1 / 18)
         mir = np.full(F, float(mir))
         air = False
@@ -574,7 +576,7 @@ def frames(p, F, t0=0):
             rot = 0.03 * np.sin(tau * (t * rate + phs))
         elif m == "jump":
             u = np.mod(t * rate + phs, 1)
-            yj = 4 * u * (1 - u) * 26
+            yj = 4 * u * (1 - u) * 22
             rot = 0.14 * np.cos(np.pi * u) * np.where(u > 0, 1, 1) * d * -1
         elif m == "dance":
             rot = 0.2 * np.sin(tau * (t / 16 + phs))
