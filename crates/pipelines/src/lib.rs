@@ -9,10 +9,13 @@
 //!   one thread, which calls [`generate`](Generator::generate) once per *chunk*.
 //! * Parameters arrive as a [`Snapshot`] at every chunk boundary. A [`ParameterStore`] coalesces updates per key in
 //!   between and knows which keys stick, which are delivered once, and which accumulate.
+//! * A generator that can make chunks with less [`Effort`] says so; a [`Governor`] uses that on machines that are too slow.
 //!
 //! Nothing here touches a network, a codec or a clock: time is an argument.
 
 pub mod builtin;
+mod compute;
+mod effort;
 mod parameters;
 mod pipeline;
 pub mod prompt;
@@ -20,6 +23,8 @@ mod registry;
 pub mod schema;
 pub mod video;
 
+pub use compute::Compute;
+pub use effort::{Effort, Governor, Shift};
 pub use parameters::{
     KeyKind, ParameterError, ParameterStore, Snapshot, Update, Validated, key_kind, validate_update,
 };

@@ -1,4 +1,4 @@
-use crate::{PipelineSchema, Snapshot};
+use crate::{Effort, PipelineSchema, Snapshot};
 use scope_frame::{Frame, Image, Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -178,6 +178,8 @@ pub struct Chunk<'a> {
     pub assets: &'a dyn AssetLoader,
     /// The time at which the chunk starts.
     pub now: Timestamp,
+    /// Which of [`Generator::efforts`] to make; 0, the best, where there is no choice.
+    pub effort: usize,
 }
 
 /// Something a generator hands out while it works on a chunk.
@@ -230,6 +232,18 @@ pub trait Generator: Send {
     fn frame_rate(&self, mode: InputMode) -> Option<f64> {
         let _ = mode;
         None
+    }
+
+    /// Ways to make the next chunk, the best first and each cheaper than the one before. What the user has set by hand is no
+    /// matter of choice. Fewer than two: there is nothing to choose.
+    fn efforts(&self, mode: InputMode, parameters: &Snapshot) -> Vec<Effort> {
+        let _ = (mode, parameters);
+        Vec::new()
+    }
+
+    /// Pictures a second below which less effort is better; by default the rate at which they should be shown.
+    fn least_rate(&self, mode: InputMode) -> Option<f64> {
+        self.frame_rate(mode)
     }
 
     /// Forgets all temporal state, as for a hard cut.

@@ -1,4 +1,4 @@
-use crate::{Pipeline, builtin};
+use crate::{Compute, Pipeline, builtin};
 use serde_json::{Map, Value};
 use std::sync::Arc;
 
@@ -15,18 +15,31 @@ pub enum RegistryError {
 #[derive(Clone, Default)]
 pub struct Registry {
     pipelines: Vec<Arc<dyn Pipeline>>,
+    newcomer: Option<String>,
 }
 
 impl Registry {
     /// A registry with everything that is built in.
     pub fn builtin() -> Self {
-        let mut pipelines: Vec<Arc<dyn Pipeline>> =
-            vec![Arc::new(builtin::Passthrough::new()), Arc::new(builtin::Testcard::new())];
+        Self::builtin_on(Compute::default())
+    }
+
+    /// The same, with models that compute on `compute`.
+    pub fn builtin_on(compute: Compute) -> Self {
+        let mut registry = Self::default();
         // Files that make no model fail the pipeline's own tests; a program built with them does without it.
-        if let Ok(Some(pocket)) = builtin::Pocket::built_in() {
-            pipelines.push(Arc::new(pocket));
+        if let Ok(Some(pocket)) = builtin::Pocket::built_in(compute) {
+            registry.newcomer = Some(pocket.schema().id.clone());
+            registry.pipelines.push(Arc::new(pocket));
         }
-        Self { pipelines }
+        registry.pipelines.push(Arc::new(builtin::Passthrough::new()));
+        registry.pipelines.push(Arc::new(builtin::Testcard::new()));
+        registry
+    }
+
+    /// The pipeline that somebody who has chosen none should see: it makes pictures on any machine, without a download.
+    pub fn newcomer(&self) -> Option<&str> {
+        self.newcomer.as_deref()
     }
 
     /// Adds a pipeline at the end.

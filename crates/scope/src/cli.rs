@@ -2,6 +2,7 @@
 
 use clap::{Args, Parser, Subcommand};
 use std::net::IpAddr;
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 /// Version and commit.
@@ -109,6 +110,12 @@ pub(crate) struct Options {
     /// Load this pipeline at the start
     #[arg(long, global = true, value_name = "ID", env = "PIPELINE")]
     pub(crate) pipeline: Option<String>,
+    /// Do not load the built-in model ahead of the first request
+    #[arg(long, global = true, env = "SCOPE_NO_LOAD_AHEAD")]
+    pub(crate) no_load_ahead: bool,
+    /// Compute threads of a model on the CPU [default: one less than cores, at most 8]
+    #[arg(long, global = true, value_name = "N", env = "SCOPE_THREADS")]
+    pub(crate) threads: Option<NonZeroUsize>,
     /// Log levels per target, e.g. info,scope_stream=debug
     #[arg(long, global = true, value_name = "LEVELS", env = "SCOPE_LOG")]
     pub(crate) log: Option<String>,

@@ -2,7 +2,7 @@
 
 use crate::cli::Options;
 use crate::settings::{self, Settings};
-use crate::{browser, ui};
+use crate::{allocator, browser, ui};
 use anyhow::{Context, Result, anyhow};
 use scope_pipelines::Registry;
 use scope_server::{Service, Stop, logs, router};
@@ -25,7 +25,7 @@ pub(crate) fn serve(options: &Options) -> Result<ExitCode> {
     log_panics();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let data = settings.config.dirs.data.clone();
-    let service = Service::new(settings.config.clone(), Registry::builtin(), ui::UI, log);
+    let service = Service::new(settings.config.clone(), Registry::builtin_on(settings.compute), ui::UI, log);
     let service = Arc::new(service.with_context(|| format!("{} cannot be used", data.display()))?);
     let stop = runtime.block_on(until_stopped(&service, &settings))?;
     service.models.stop();
@@ -74,8 +74,23 @@ async fn until_stopped(service: &Arc<Service>, settings: &Settings) -> Result<St
     if settings.open_browser {
         browser::open(&url);
     }
+    tokio::spawn(give_memory_back(Arc::clone(service)));
     service.preload();
     Ok(scope_server::serve(listener, router(Arc::clone(service)), Arc::clone(service)).await)
+}
+
+/// Memory of models that have gone goes back to the system.
+async fn give_memory_back(service: Arc<Service>) {
+    let mut changes = service.models.changes();
+    let mut before = Vec::new();
+    while changes.changed().await.is_ok() {
+        let status = service.models.status();
+        if status.loading_stage.is_none() && status.pipelines != before {
+            before = status.pipelines;
+            // A panic has been logged by the panic hook.
+            tokio::task::spawn_blocking(allocator::give_back).await.ok();
+        }
+    }
 }
 
 /// What a browser on this machine calls the server.

@@ -2,12 +2,14 @@
 
 use crate::cli::Options;
 use anyhow::{Context, Result, anyhow, bail};
+use scope_pipelines::Compute;
 use scope_server::ice::{IceConfig, IceServer, Provider};
 use scope_server::logs::LogOptions;
 use scope_server::{Config, Dirs};
 use serde::Deserialize;
 use std::env;
 use std::net::IpAddr;
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
 /// The configuration file: the options' names, as keys.
@@ -34,6 +36,8 @@ struct File {
     max_sessions: Option<usize>,
     max_upload_mb: Option<u64>,
     pipeline: Option<String>,
+    no_load_ahead: bool,
+    threads: Option<NonZeroUsize>,
     log: Option<String>,
 }
 
@@ -41,6 +45,7 @@ struct File {
 #[derive(Debug)]
 pub(crate) struct Settings {
     pub(crate) config: Config,
+    pub(crate) compute: Compute,
     pub(crate) log: LogOptions,
     pub(crate) open_browser: bool,
     /// Whether a supervisor starts us again.
@@ -75,6 +80,8 @@ fn merge(options: &Options, env: Env<'_>, home: &Path) -> Result<Settings> {
     let upload_mb = options.max_upload_mb.or(file.max_upload_mb);
     config.max_upload_bytes = upload_mb.map_or(config.max_upload_bytes, |mb| mb.saturating_mul(1 << 20));
     config.preload = options.pipeline.clone().or(file.pipeline).filter(|id| !id.is_empty());
+    config.load_ahead = !options.no_load_ahead && !file.no_load_ahead;
+    let compute = Compute { threads: options.threads.or(file.threads) };
     config.ice = ice(&either(&options.ice_server, file.ice_server), options.no_stun || file.no_stun, env)?;
     if config.max_sessions == 0 {
         bail!("max-sessions is 0: nobody could connect");
@@ -87,7 +94,7 @@ fn merge(options: &Options, env: Env<'_>, home: &Path) -> Result<Settings> {
     };
     // A restarted server has its page open already.
     let open_browser = !options.no_browser && !file.no_browser && env(crate::run::RESTARTED).is_none();
-    Ok(Settings { config, log, open_browser, managed: env("DAYDREAM_SCOPE_MANAGED").is_some() })
+    Ok(Settings { config, compute, log, open_browser, managed: env("DAYDREAM_SCOPE_MANAGED").is_some() })
 }
 
 fn dirs(options: &Options, file: &File, data: &Path) -> Result<Dirs> {

@@ -78,6 +78,8 @@ pub struct Config {
     pub max_upload_bytes: u64,
     /// Pipeline to load in the background after the start.
     pub preload: Option<String>,
+    /// Whether the pipeline of newcomers is loaded ahead, unseen, when no other is to be loaded at the start.
+    pub load_ahead: bool,
     /// Version of the product.
     pub version: &'static str,
     /// Commit it was built from; `unknown` outside a checkout.
@@ -103,6 +105,7 @@ impl Config {
             max_sessions: 8,
             max_upload_bytes: 2 << 30,
             preload: None,
+            load_ahead: true,
             version: env!("CARGO_PKG_VERSION"),
             git_commit: "unknown",
         }

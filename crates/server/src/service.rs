@@ -113,12 +113,25 @@ impl Service {
         self.gpus.get_or_init(|| async { blocking(hardware::nvidia_gpus).await.unwrap_or_default() }).await
     }
 
-    /// Begins to load the pipeline that should be there from the start, if one should.
+    /// The pipeline of those who have chosen none.
+    pub fn default_pipeline(&self) -> Option<&str> {
+        self.config.preload.as_deref().or_else(|| self.models.registry().newcomer())
+    }
+
+    /// Begins to load the default pipeline: for all to see if the configuration names one; else so that nobody sees it who
+    /// does not ask for it, because clients expect a server on which nothing is loaded.
     pub fn preload(&self) {
-        let Some(id) = self.config.preload.clone() else { return };
-        let request = LoadRequest { node_id: id.clone(), pipeline_id: id, params: LoadParams::default() };
-        if let Err(error) = self.models.load(vec![request]) {
-            tracing::error!("nothing is loaded at the start: {error}");
+        let Some(id) = self.default_pipeline() else { return };
+        let (node_id, pipeline_id) = (id.to_owned(), id.to_owned());
+        let request = LoadRequest { node_id, pipeline_id, params: LoadParams::default() };
+        if self.config.preload.is_some() {
+            if let Err(error) = self.models.load(vec![request]) {
+                tracing::error!("nothing is loaded at the start: {error}");
+            }
+        } else if self.config.load_ahead
+            && let Err(error) = self.models.load_ahead(request)
+        {
+            tracing::warn!("nothing is loaded ahead: {error}");
         }
     }
 

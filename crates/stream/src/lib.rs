@@ -32,6 +32,7 @@ pub use counters::{DropCause, Drops, RateMeter};
 pub use graph::{Graph, GraphError};
 pub use models::{Lease, LeaseError, LoadRejected, LoadRequest, LoadStatus, ModelManager, StatusKind};
 pub use recording::{RecordingError, Recordings};
+pub use runner::EffortReport;
 pub use session::{
     Applied, Metrics, Session, SessionError, SessionEvent, SessionKind, SessionSpec, SessionState,
     SourceInfo, StopReason,

@@ -3,6 +3,9 @@
 //! Clients describe the whole set of models that they want. One worker thread makes it so: what is wanted already stays,
 //! what only has another name is renamed, what is not wanted goes — after its sessions let go — and what is missing is loaded.
 //! A newer wish replaces one that waits.
+//!
+//! One model may be loaded *ahead* of any wish, on a thread of its own. Nobody sees it: the status stays what the wishes made
+//! it. The first wish takes it if it asks for just that, and otherwise throws it away without waiting for it.
 
 use parking_lot::{Condvar, Mutex};
 use scope_pipelines::{LoadError, LoadParams, LoadedPipeline, Registry};
@@ -11,6 +14,7 @@ use serde_json::{Map, Value};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
 
@@ -122,6 +126,24 @@ impl Instance {
     }
 }
 
+/// A model that nobody has asked for yet.
+#[derive(Default)]
+enum Ahead {
+    #[default]
+    Nothing,
+    Loading(LoadRequest),
+    Ready(LoadRequest, Arc<dyn LoadedPipeline>),
+}
+
+impl Ahead {
+    const fn request(&self) -> Option<&LoadRequest> {
+        match self {
+            Self::Nothing => None,
+            Self::Loading(request) | Self::Ready(request, _) => Some(request),
+        }
+    }
+}
+
 #[derive(Default)]
 struct Inner {
     instances: Vec<Instance>,
@@ -132,6 +154,7 @@ struct Inner {
     error: Option<(String, String)>,
     failed: bool,
     stopping: bool,
+    ahead: Ahead,
 }
 
 struct Shared {
@@ -144,7 +167,8 @@ struct Shared {
 /// Owns all loaded models.
 pub struct ModelManager {
     shared: Arc<Shared>,
-    worker: Mutex<Option<std::thread::JoinHandle<()>>>,
+    worker: Mutex<Option<JoinHandle<()>>>,
+    ahead: Mutex<Option<JoinHandle<()>>>,
 }
 
 /// The right to use a model. While it exists the model stays in memory; [`Lease::is_revoked`] asks for it back.
@@ -192,7 +216,7 @@ impl ModelManager {
         let worker = std::thread::Builder::new()
             .name("models".into())
             .spawn(move || for_worker.work_until_stopped())?;
-        Ok(Arc::new(Self { shared, worker: Mutex::new(Some(worker)) }))
+        Ok(Arc::new(Self { shared, worker: Mutex::new(Some(worker)), ahead: Mutex::default() }))
     }
 
     /// The pipelines that exist.
@@ -230,6 +254,34 @@ impl ModelManager {
         drop(inner);
         self.shared.notify();
         Ok(())
+    }
+
+    /// Loads a model before anybody asks for it, so that the first wish finds it there. Does nothing once there was a wish.
+    ///
+    /// # Errors
+    /// When the system refuses a thread.
+    pub fn load_ahead(&self, request: LoadRequest) -> std::io::Result<()> {
+        {
+            let mut inner = self.shared.inner.lock();
+            let begun =
+                inner.stopping || inner.working || inner.wanted.is_some() || !inner.instances.is_empty();
+            if begun || inner.ahead.request().is_some() {
+                return Ok(());
+            }
+            inner.ahead = Ahead::Loading(request.clone());
+        }
+        let shared = Arc::clone(&self.shared);
+        let thread = std::thread::Builder::new().name("models-ahead".into());
+        match thread.spawn(move || shared.work_ahead(request)) {
+            Ok(thread) => {
+                *self.ahead.lock() = Some(thread);
+                Ok(())
+            }
+            Err(error) => {
+                self.shared.inner.lock().ahead = Ahead::Nothing;
+                Err(error)
+            }
+        }
     }
 
     /// Asks for some models, or all, to go.
@@ -369,14 +421,17 @@ impl ModelManager {
             let mut inner = self.shared.inner.lock();
             inner.stopping = true;
             inner.wanted = None;
+            inner.ahead = Ahead::Nothing;
             for instance in &inner.instances {
                 instance.revoked.store(true, Ordering::Release);
             }
         }
         self.shared.notify();
-        if let Some(worker) = self.worker.lock().take() {
-            // A panic of the worker has been logged by the panic hook; there is nothing left to do.
-            worker.join().ok();
+        for thread in [&self.worker, &self.ahead] {
+            if let Some(thread) = thread.lock().take() {
+                // A panic has been logged by the panic hook; there is nothing left to do.
+                thread.join().ok();
+            }
         }
         self.shared.inner.lock().instances.clear();
     }
@@ -428,6 +483,7 @@ impl Shared {
     }
 
     fn reconcile(&self, wanted: &[LoadRequest]) {
+        self.drop_ahead_unless(wanted);
         if !self.unload_all_but(wanted) {
             return;
         }
@@ -510,19 +566,96 @@ impl Shared {
         }
     }
 
+    /// Frees what was loaded ahead, unless it is wanted now. One that is still being loaded is freed when it is there.
+    fn drop_ahead_unless(&self, wanted: &[LoadRequest]) {
+        let unwanted = {
+            let mut inner = self.inner.lock();
+            match inner.ahead.request() {
+                Some(ahead) if !wanted.iter().any(|request| self.same_model(request, ahead)) => {
+                    std::mem::take(&mut inner.ahead)
+                }
+                _ => return,
+            }
+        };
+        drop(unwanted);
+    }
+
+    /// Whether two requests yield models that differ in nothing: a parameter that is not given has its default.
+    fn same_model(&self, a: &LoadRequest, b: &LoadRequest) -> bool {
+        let Some(pipeline) = self.registry.get(&a.pipeline_id).filter(|_| a.pipeline_id == b.pipeline_id)
+        else {
+            return false;
+        };
+        let schema = pipeline.schema();
+        let (a, b) = (a.params.as_map(), b.params.as_map());
+        a.keys().chain(b.keys()).all(|key| {
+            let default = schema.default_of(key, schema.default_mode);
+            a.get(key).or(default) == b.get(key).or(default)
+        })
+    }
+
+    fn work_ahead(&self, request: LoadRequest) {
+        let model = self.load(&request, &|_| {});
+        let unwanted = {
+            let mut inner = self.inner.lock();
+            match (&inner.ahead, model) {
+                (Ahead::Loading(_), Ok(model)) => {
+                    inner.ahead = Ahead::Ready(request, model);
+                    None
+                }
+                (Ahead::Loading(_), Err(error)) => {
+                    // Whoever asks for it gets the error.
+                    tracing::warn!(pipeline = request.pipeline_id, "not loaded ahead: {error}");
+                    inner.ahead = Ahead::Nothing;
+                    None
+                }
+                (_, model) => model.ok(),
+            }
+        };
+        drop(unwanted);
+        self.wake.notify_all();
+    }
+
+    /// What was loaded ahead, if this asks for it; waits while it is still being loaded.
+    fn take_ahead(&self, request: &LoadRequest) -> Option<Arc<dyn LoadedPipeline>> {
+        let mut inner = self.inner.lock();
+        loop {
+            let ahead = inner.ahead.request()?;
+            if inner.stopping || !self.same_model(request, ahead) {
+                return None;
+            }
+            match std::mem::take(&mut inner.ahead) {
+                Ahead::Ready(_, model) => return Some(model),
+                loading => inner.ahead = loading,
+            }
+            self.wake.wait(&mut inner);
+        }
+    }
+
     fn load_one(&self, request: &LoadRequest) -> Result<Arc<dyn LoadedPipeline>, LoadError> {
+        let name = self.registry.get(&request.pipeline_id).map(|pipeline| &pipeline.schema().name);
+        self.set_stage(&format!("Loading {}…", name.unwrap_or(&request.pipeline_id)));
+        match self.take_ahead(request) {
+            Some(model) => Ok(model),
+            None => self.load(request, &|stage| self.set_stage(stage)),
+        }
+    }
+
+    fn load(
+        &self,
+        request: &LoadRequest,
+        stage: &dyn Fn(&str),
+    ) -> Result<Arc<dyn LoadedPipeline>, LoadError> {
         let id = &request.pipeline_id;
         let failed = |detail: String| LoadError::Failed { pipeline: id.clone(), detail };
         let pipeline = self.registry.get(id).ok_or_else(|| failed("it is no longer registered".into()))?;
-        let name = &pipeline.schema().name;
-        self.set_stage(&format!("Loading {name}…"));
         tracing::info!(pipeline = id, node = request.node_id, "loading");
         let began = Instant::now();
-        let load = || pipeline.load(&request.params, &|stage| self.set_stage(stage));
+        let load = || pipeline.load(&request.params, stage);
         let model = catch_unwind(AssertUnwindSafe(load))
             .unwrap_or_else(|panic| Err(failed(format!("it panicked: {}", panic_text(&*panic)))))?;
         let seconds = began.elapsed().as_secs_f32();
-        tracing::info!(pipeline = id, "loaded in {seconds:.1} s");
+        tracing::info!(pipeline = id, "loaded in {seconds:.2} s");
         Ok(model)
     }
 }
@@ -539,6 +672,7 @@ pub(crate) fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use scope_pipelines::{Generator, Pipeline, PipelineSchema};
     use serde_json::json;
 
     fn request(node_id: &str, pipeline_id: &str, params: Value) -> LoadRequest {
@@ -639,6 +773,119 @@ mod tests {
         let status = settle(&manager);
         assert_eq!(status.pipelines.len(), 1);
         assert_eq!(status.pipeline_id.as_deref(), Some("passthrough"));
+    }
+
+    /// A pipeline whose loads wait for permission, and that counts the models that exist.
+    struct Slow {
+        schema: PipelineSchema,
+        gate: Arc<Gate>,
+    }
+
+    #[derive(Default)]
+    struct Gate {
+        state: Mutex<(usize, usize)>,
+        wake: Condvar,
+    }
+
+    impl Gate {
+        fn open(&self) {
+            self.state.lock().0 += 1;
+            self.wake.notify_all();
+        }
+
+        fn pass(&self) {
+            let mut state = self.state.lock();
+            while state.0 == 0 {
+                self.wake.wait(&mut state);
+            }
+            state.0 -= 1;
+            state.1 += 1;
+        }
+
+        fn loads(&self) -> usize {
+            self.state.lock().1
+        }
+    }
+
+    struct Model;
+
+    impl LoadedPipeline for Model {
+        fn start(&self) -> Result<Box<dyn Generator>, LoadError> {
+            Err(LoadError::Failed { pipeline: "slow".into(), detail: "it makes nothing".into() })
+        }
+    }
+
+    impl Pipeline for Slow {
+        fn schema(&self) -> &PipelineSchema {
+            &self.schema
+        }
+
+        fn load(&self, _: &LoadParams, _: &dyn Fn(&str)) -> Result<Arc<dyn LoadedPipeline>, LoadError> {
+            self.gate.pass();
+            Ok(Arc::new(Model))
+        }
+    }
+
+    fn manager_with_slow() -> (Arc<ModelManager>, Arc<Gate>) {
+        let gate = Arc::new(Gate::default());
+        let size = json!({"default": 256, "type": "integer"});
+        let schema = PipelineSchema::new("slow", "Slow", "SlowConfig").with_property("width", size);
+        let mut registry = Registry::builtin();
+        registry.register(Arc::new(Slow { schema, gate: Arc::clone(&gate) })).unwrap();
+        (ModelManager::new(registry).unwrap(), gate)
+    }
+
+    #[test]
+    fn a_model_loaded_ahead_is_unseen_until_it_is_asked_for_and_then_not_loaded_again() {
+        for open_first in [true, false] {
+            let (manager, gate) = manager_with_slow();
+            let before = manager.status();
+            manager.load_ahead(request("slow", "slow", json!({}))).unwrap();
+            assert_eq!(manager.status(), before);
+            assert!(manager.lease("slow", "slow").is_err(), "it was lent to somebody who did not ask for it");
+            if open_first {
+                gate.open();
+            }
+            // Defaults that are spelt out ask for nothing else.
+            manager.load(vec![request("main", "slow", json!({"width": 256}))]).unwrap();
+            gate.open();
+            let status = settle(&manager);
+            assert_eq!((status.status, status.pipelines[0].node_id.as_str()), (StatusKind::Loaded, "main"));
+            assert_eq!(gate.loads(), 1);
+        }
+    }
+
+    #[test]
+    fn a_wish_for_something_else_does_not_wait_for_what_is_loaded_ahead() {
+        for wish in [request("p", "passthrough", json!({})), request("s", "slow", json!({"width": 512}))] {
+            let (manager, gate) = manager_with_slow();
+            manager.load_ahead(request("slow", "slow", json!({}))).unwrap();
+            manager.load(vec![wish.clone()]).unwrap();
+            if wish.pipeline_id == "slow" {
+                // Either of the two loads may pass first; neither is the other.
+                gate.open();
+                gate.open();
+            }
+            let status = settle(&manager);
+            assert_eq!(status.status, StatusKind::Loaded);
+            assert_eq!(status.pipelines.len(), 1);
+            gate.open();
+            manager.stop();
+            assert!(
+                manager.shared.inner.lock().ahead.request().is_none(),
+                "what nobody wants stays in memory"
+            );
+        }
+    }
+
+    #[test]
+    fn after_a_wish_nothing_is_loaded_ahead() {
+        let (manager, gate) = manager_with_slow();
+        manager.load(vec![request("p", "passthrough", json!({}))]).unwrap();
+        settle(&manager);
+        manager.load_ahead(request("slow", "slow", json!({}))).unwrap();
+        assert!(manager.shared.inner.lock().ahead.request().is_none());
+        assert_eq!(gate.loads(), 0);
     }
 
     #[test]

@@ -9,9 +9,10 @@ use crate::sink::Arrival;
 use parking_lot::{Condvar, Mutex};
 use scope_frame::{Frame, Image, Timestamp};
 use scope_pipelines::{
-    Chunk, ChunkReport, GenerateError, Generator, InputMode, Needs, Output, ParameterStore, Sampling,
-    Snapshot,
+    Chunk, ChunkReport, GenerateError, Generator, Governor, InputMode, Needs, Output, ParameterStore,
+    Sampling, Snapshot,
 };
+use serde::Serialize;
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
@@ -26,6 +27,8 @@ const BURST_QUEUE: usize = 32;
 const MAX_FAILURES: u32 = 5;
 /// Free-running nodes start the next chunk when what is scheduled lasts only this much longer than a chunk takes.
 const MARGIN: Duration = Duration::from_millis(25);
+/// The parameter that lets chunks be made with less effort where a machine is too slow.
+const ADAPTIVE: &str = "adaptive_quality";
 /// A thread that waits looks around this often even if nobody wakes it.
 const POLL: Duration = Duration::from_millis(100);
 
@@ -54,6 +57,18 @@ pub(crate) struct NodeStats {
     pub(crate) chunk_frames: usize,
     pub(crate) generated: crate::counters::RateMeter,
     pub(crate) parked: bool,
+    pub(crate) effort: Option<EffortReport>,
+}
+
+/// Which effort a pipeline makes, where it has a choice.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct EffortReport {
+    /// What it is called.
+    pub name: String,
+    /// Its place among the choices; 0 is the best.
+    pub level: usize,
+    /// How many choices there are.
+    pub levels: usize,
 }
 
 impl Node {
@@ -126,7 +141,9 @@ enum Ready {
 /// Runs a node until its session stops.
 pub(crate) fn run(core: &Core, index: usize) {
     let node = &core.nodes[index];
-    let mut runner = Runner { core, node, index, failures: 0, chunk_time: Duration::ZERO };
+    let governor = Governor::default();
+    let mut runner =
+        Runner { core, node, index, failures: 0, chunk_time: Duration::ZERO, chunk_frames: 0, governor };
     let outcome = catch_unwind(AssertUnwindSafe(|| runner.run()));
     let failure = match outcome {
         Ok(Ok(())) => return,
@@ -144,7 +161,10 @@ struct Runner<'a> {
     node: &'a Node,
     index: usize,
     failures: u32,
+    /// Of the last chunks.
     chunk_time: Duration,
+    chunk_frames: usize,
+    governor: Governor,
 }
 
 impl Runner<'_> {
@@ -290,7 +310,12 @@ impl Runner<'_> {
         // A filter of single frames keeps the grouping of what it filters, so that bursts are still seen as bursts.
         let chunk = upstream.filter(|chunk| *chunk > 0).unwrap_or(index);
         let mode = if inputs.is_empty() { InputMode::Text } else { InputMode::Video };
-        let stamp = Stamp { epoch, chunk, revision, captured, frame_rate: generator.frame_rate(mode) };
+        let frame_rate = generator.frame_rate(mode).map(|rate| self.sustained(rate));
+        let stamp = Stamp { epoch, chunk, revision, captured, frame_rate };
+        let automatic = snapshot.get(ADAPTIVE).unwrap_or(true);
+        let efforts = if automatic { generator.efforts(mode, &snapshot) } else { Vec::new() };
+        let effort = self.governor.choose(efforts);
+        let least_rate = generator.least_rate(mode);
         let input = Chunk {
             index,
             mode,
@@ -301,6 +326,7 @@ impl Runner<'_> {
                 .collect(),
             assets: &*self.core.assets,
             now: began,
+            effort,
         };
         let mut frames = 0;
         let mut emit = |output: Output| match output {
@@ -316,7 +342,7 @@ impl Runner<'_> {
         match outcome {
             Ok(report) => {
                 self.failures = 0;
-                self.finish(began, frames, report);
+                self.finish(began, frames, report, least_rate);
                 Ok(())
             }
             Err(error) if error.is_fatal() => {
@@ -345,13 +371,31 @@ impl Runner<'_> {
         }
     }
 
-    fn finish(&mut self, began: Timestamp, frames: usize, report: ChunkReport) {
-        let took = Timestamp::now().since(began);
+    /// The rate at which pictures can be shown without a gap: the wanted one, or that at which they are made.
+    fn sustained(&self, wanted: f64) -> f64 {
+        let made = self.chunk_frames as f64 / self.chunk_time.as_secs_f64();
+        if made > 0.0 { wanted.min(made) } else { wanted }
+    }
+
+    fn finish(&mut self, began: Timestamp, frames: usize, report: ChunkReport, least_rate: Option<f64>) {
+        let now = Timestamp::now();
+        let took = now.since(began);
+        let shift = least_rate.and_then(|rate| self.governor.observe(now, took, frames, rate));
+        let effort = self.governor.effort().map(|(effort, level, levels)| EffortReport {
+            name: effort.name.clone(),
+            level,
+            levels,
+        });
+        if let (Some(shift), Some(effort)) = (shift, &effort) {
+            self.core.report_effort(&self.node.plan.pipeline_id, effort, shift.to > shift.from);
+        }
         {
             let mut stats = self.node.stats.lock();
+            stats.effort = effort;
             stats.chunk_time = took;
             stats.chunk_frames = frames;
         }
+        self.chunk_frames = frames;
         // A slow memory, so that one long chunk does not make the next ones hurry.
         self.chunk_time = if self.chunk_time.is_zero() { took } else { (self.chunk_time * 3 + took) / 4 };
         for (key, problem) in report.parameter_problems {

@@ -5,7 +5,7 @@ use crate::counters::{DropCause, DropTotals, Drops, RateMeter};
 use crate::graph::{Graph, GraphError, Plan, SourceKind, Target};
 use crate::models::ModelManager;
 use crate::recording::Recordings;
-use crate::runner::{self, Node};
+use crate::runner::{self, EffortReport, Node};
 use crate::sink::{Arrival, Sink};
 use crate::tempo::Tempo;
 use parking_lot::Mutex;
@@ -86,6 +86,13 @@ pub enum SessionEvent {
         message: String,
         /// The parameters concerned.
         parameters: Vec<ParameterError>,
+    },
+    /// Something works less well than asked for.
+    Warning {
+        /// Machine-readable code.
+        code: &'static str,
+        /// For people.
+        message: String,
     },
     /// It is over. The last event.
     Stopped(StopReason),
@@ -169,6 +176,8 @@ pub struct Metrics {
     pub width: Option<u32>,
     pub height: Option<u32>,
     pub recording: bool,
+    /// How much effort the last pipeline that has a choice makes.
+    pub effort: Option<EffortReport>,
 }
 
 /// The end of a session that nobody asked for.
@@ -420,6 +429,7 @@ impl Session {
             metrics.chunk_ms = metrics.chunk_ms.max(stats.chunk_time.as_secs_f64() * 1e3);
             metrics.chunk_frames = metrics.chunk_frames.max(stats.chunk_frames);
             metrics.fps_generated = stats.generated.rate(now);
+            metrics.effort = stats.effort.clone().or(metrics.effort);
         }
         metrics
     }
@@ -664,6 +674,19 @@ impl Core {
         let mut told = checked.update.pipeline;
         told.insert("node_id".into(), json!(node.plan.id));
         self.send(SessionEvent::ParametersUpdated(told));
+    }
+
+    /// A pipeline makes another effort from now on.
+    pub(crate) fn report_effort(&self, pipeline_id: &str, effort: &EffortReport, less: bool) {
+        let name = self.models.registry().get(pipeline_id).map_or(pipeline_id, |it| &it.schema().name);
+        tracing::info!(session = self.id, pipeline = pipeline_id, less, "goes on with {}", effort.name);
+        if less {
+            let message = format!(
+                "{name} goes on with {}: this machine cannot keep up with more. It takes more again when it can",
+                effort.name
+            );
+            self.send(SessionEvent::Warning { code: "quality_reduced", message });
+        }
     }
 
     pub(crate) fn report_parameter(&self, key: &str, problem: &str) {

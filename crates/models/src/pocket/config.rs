@@ -28,12 +28,15 @@ pub struct PocketConfig {
 }
 
 /// The videos that the model was trained on.
-#[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize)]
 pub struct VideoConfig {
     /// Pictures a second.
     pub fps: f64,
     /// Width and height.
     pub default_size: [usize; 2],
+    /// All sizes that it was trained on: width and height.
+    #[serde(default)]
+    pub sizes: Vec<[usize; 2]>,
 }
 
 /// Sizes of the transformer.
@@ -102,6 +105,13 @@ pub struct AutoencoderConfig {
 pub struct SamplingConfig {
     /// Noise levels of the steps, 1 to 0, noisiest first.
     pub default_steps: Vec<f64>,
+    /// Fewer steps that it was trained for as well, noisiest first.
+    #[serde(default)]
+    pub two_steps: Vec<f64>,
+}
+
+fn timesteps(steps: &[f64]) -> Vec<f64> {
+    steps.iter().map(|step| 1000.0 * step).collect()
 }
 
 const fn frequency_dim() -> usize {
@@ -155,10 +165,12 @@ impl PocketConfig {
         if !(1..=8).contains(&autoencoder.patch_size) || autoencoder.latent_channels == 0 {
             return refuse("the autoencoder's patch is not from 1 to 8, or it has no latent channels");
         }
-        let steps = &sampling.default_steps;
-        let descending = steps.windows(2).all(|pair| pair[0] > pair[1]);
-        if steps.is_empty() || !descending || !steps.iter().all(|&step| step > 0.0 && step <= 1.0) {
-            return refuse("the default steps do not descend from at most 1 to more than 0");
+        let fit = |steps: &[f64]| {
+            steps.windows(2).all(|pair| pair[0] > pair[1])
+                && steps.iter().all(|&step| step > 0.0 && step <= 1.0)
+        };
+        if sampling.default_steps.is_empty() || !fit(&sampling.default_steps) || !fit(&sampling.two_steps) {
+            return refuse("the steps do not descend from at most 1 to more than 0");
         }
         Ok(())
     }
@@ -226,7 +238,22 @@ impl PocketConfig {
     /// The default steps as timesteps, noisiest first.
     #[must_use]
     pub fn timesteps(&self) -> Vec<f64> {
-        self.sampling.default_steps.iter().map(|step| 1000.0 * step).collect()
+        timesteps(&self.sampling.default_steps)
+    }
+
+    /// The fewer steps as timesteps, if there are any.
+    #[must_use]
+    pub fn fewer_timesteps(&self) -> Option<Vec<f64>> {
+        Some(timesteps(&self.sampling.two_steps)).filter(|steps| !steps.is_empty())
+    }
+
+    /// The trained size closest in shape to this width and height that has fewer pixels, if there is one.
+    #[must_use]
+    pub fn smaller_size(&self, [width, height]: [usize; 2]) -> Option<[usize; 2]> {
+        let shape = |[width, height]: [usize; 2]| (width as f64 / height as f64).ln();
+        let off = |size: &[usize; 2]| (shape(*size) - shape([width, height])).abs();
+        let smaller = self.video.sizes.iter().filter(|[w, h]| w * h < width * height);
+        smaller.min_by(|a, b| off(a).total_cmp(&off(b))).copied()
     }
 }
 
@@ -241,8 +268,8 @@ mod tests {
             "latent_channels": 48, "patch_size": 2, "encoder": [32, 64, 96, 128], "decoder": [160, 80, 48, 32],
             "encoder_blocks": [2, 2, 2], "decoder_blocks": [3, 3, 3]
         },
-        "sampling": {"default_steps": [1.0, 0.857, 0.6]},
-        "video": {"fps": 16, "default_size": [256, 144]}
+        "sampling": {"default_steps": [1.0, 0.857, 0.6], "two_steps": [1.0, 0.75]},
+        "video": {"fps": 16, "default_size": [256, 144], "sizes": [[256, 144], [192, 192]]}
     }"#;
 
     #[test]
@@ -253,6 +280,16 @@ mod tests {
         assert_eq!(config.umt5().dim_attention, 256);
         assert_eq!(config.family().cache.window_frames, 6);
         assert_eq!(config.timesteps(), [1000.0, 857.0, 600.0]);
+        assert_eq!(config.fewer_timesteps(), Some(vec![1000.0, 750.0]));
+    }
+
+    #[test]
+    fn a_smaller_size_is_a_trained_one_of_nearly_the_same_shape() {
+        let config = PocketConfig::from_json(JSON.as_bytes()).unwrap();
+        assert_eq!(config.smaller_size([512, 288]), Some([256, 144]));
+        assert_eq!(config.smaller_size([320, 320]), Some([192, 192]));
+        assert_eq!(config.smaller_size([256, 144]), None);
+        assert_eq!(config.smaller_size([64, 64]), None);
     }
 
     #[test]
@@ -266,6 +303,7 @@ mod tests {
             (r#""sink": 0"#, r#""sink": 6"#),
             (r#""fps": 16"#, r#""fps": 0"#),
             ("0.857", "1.0"),
+            ("0.75", "1.5"),
             ("1.0, 0.857, 0.6", ""),
             ("0.6", "0"),
             ("[32,", "[32, 32,"),

@@ -1,8 +1,8 @@
 use crate::prompt::{Blend, Prompt, normalised_weights};
 use crate::schema::Interpolation;
 use crate::{
-    Chunk, ChunkReport, GenerateError, Generator, InputMode, LoadError, LoadParams, LoadedPipeline, Needs,
-    Output, Pipeline, PipelineSchema, Sampling, Snapshot,
+    Chunk, ChunkReport, Effort, GenerateError, Generator, InputMode, LoadError, LoadParams, LoadedPipeline,
+    Needs, Output, Pipeline, PipelineSchema, Sampling, Snapshot,
 };
 use scope_frame::{Fit, Image, PixelFormat};
 use serde_json::json;
@@ -52,6 +52,15 @@ impl Testcard {
                     "description": "Time a chunk takes, to rehearse a slow model.",
                     "ui": {"category": "configuration", "is_load_param": false, "order": 8, "unit": "ms",
                         "section": "general", "advanced": true},
+                }),
+            )
+            .with_property(
+                "adaptive_quality",
+                json!({
+                    "default": true, "title": "Adaptive Quality", "type": "boolean",
+                    "description": "Half of the delay while all of it is too much.",
+                    "ui": {"category": "configuration", "is_load_param": false, "order": 10, "section": "general",
+                        "advanced": true},
                 }),
             )
             .with_property(
@@ -177,7 +186,8 @@ impl Generator for Run {
         let brightness = 0.3 + 0.7 * chunk.parameters.f64("noise_scale").unwrap_or(0.7);
         let rgb = colour.map(|c| (c * brightness).round().clamp(0.0, 255.0) as u8);
         let delay = chunk.parameters.f64("delay_ms").unwrap_or(0.0).clamp(0.0, MAX_DELAY_MS);
-        std::thread::sleep(Duration::from_secs_f64(delay / 1000.0));
+        let share = if chunk.effort == 0 { 1.0 } else { 0.5 };
+        std::thread::sleep(Duration::from_secs_f64(delay * share / 1000.0));
 
         let inputs = chunk.inputs.get("video").map_or(&[][..], Vec::as_slice);
         let count = if inputs.is_empty() { self.chunk } else { inputs.len() };
@@ -192,6 +202,13 @@ impl Generator for Run {
 
     fn frame_rate(&self, mode: InputMode) -> Option<f64> {
         (mode == InputMode::Text).then_some(FRAME_RATE)
+    }
+
+    /// A rehearsed slow model can be rehearsed with less effort.
+    fn efforts(&self, _mode: InputMode, parameters: &Snapshot) -> Vec<Effort> {
+        let slow = parameters.f64("delay_ms").is_some_and(|delay| delay > 0.0);
+        let names: &[_] = if slow { &[("all of the delay", 1.0), ("half of the delay", 0.5)] } else { &[] };
+        names.iter().map(|&(name, cost)| Effort { name: name.into(), cost }).collect()
     }
 
     fn reset(&mut self) {
@@ -333,6 +350,7 @@ mod tests {
                 inputs: BTreeMap::from([("video".into(), inputs)]),
                 assets: &NoAssets,
                 now: Timestamp::default(),
+                effort: 0,
             };
             let mut images = Vec::new();
             let mut emit = |output: Output| {

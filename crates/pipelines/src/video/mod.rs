@@ -4,14 +4,17 @@
 //! [`VideoSettings`]. A [`VideoRun`] reads a chunk's parameters, generates it, and hands out every picture as soon as it is
 //! decoded.
 
+mod effort;
 mod request;
 mod run;
 
+pub use effort::Saving;
 pub use run::VideoRun;
 
 use scope_engine::Device;
 use scope_models::quirks::Quirks;
 use scope_models::vae::VideoAutoencoder;
+use scope_models::video::{VideoError, VideoStream};
 use scope_models::wan::{Family, WanTransformer};
 use std::sync::Arc;
 
@@ -32,6 +35,15 @@ pub struct VideoModel {
 }
 
 impl VideoModel {
+    /// A stream of pictures of this height and width.
+    ///
+    /// # Errors
+    /// [`VideoError`] when the size does not suit the model, or its memory can't be had.
+    pub fn stream(&self, size: [usize; 2]) -> Result<VideoStream, VideoError> {
+        let Self { transformer, autoencoder, family, quirks } = self.clone();
+        VideoStream::new(transformer, autoencoder, &family, size, quirks)
+    }
+
     /// Where it runs.
     #[must_use]
     pub fn device(&self) -> &Device {
@@ -56,4 +68,6 @@ pub struct VideoSettings {
     pub noise_controller: bool,
     /// Pictures a second that the model was trained to show, if it was trained for one rate.
     pub frame_rate: Option<f64>,
+    /// What may be saved where that rate is not reached; nothing for models without a rate.
+    pub savings: Vec<Saving>,
 }

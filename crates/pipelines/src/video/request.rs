@@ -1,7 +1,7 @@
 //! What one chunk is asked to be.
 
 use super::VideoSettings;
-use crate::{InputMode, Snapshot, prompt};
+use crate::{Snapshot, prompt};
 use scope_models::control::Control;
 use scope_models::frames::Picture;
 use scope_models::prompt::{Interpolation, Prompt, Transition};
@@ -23,21 +23,16 @@ pub(super) struct Request {
 }
 
 impl Request {
-    pub(super) fn read(parameters: &Snapshot, mode: InputMode, settings: &VideoSettings) -> Self {
+    pub(super) fn read(parameters: &Snapshot, steps: Vec<f64>, settings: &VideoSettings) -> Self {
         let prompts = texts(&parameters.prompts().unwrap_or_default());
         // A model of pictures needs some text, and knows the empty one.
         let prompts =
             if prompts.is_empty() { vec![Prompt { text: String::new(), weight: 1.0 }] } else { prompts };
-        let steps = parameters.get::<Vec<f64>>("denoising_step_list").filter(|steps| !steps.is_empty());
-        let default_steps = match mode {
-            InputMode::Text => &settings.text_steps,
-            InputMode::Video => &settings.video_steps,
-        };
         Self {
             prompts,
             transition: transition(parameters),
             method: method(parameters.get::<Value>("prompt_interpolation_method").as_ref()),
-            steps: steps.unwrap_or_else(|| default_steps.clone()),
+            steps,
             noise_scale: parameters.f64("noise_scale").unwrap_or(settings.noise_scale),
             noise_controller: parameters.get("noise_controller").unwrap_or(settings.noise_controller),
             manage_cache: parameters.get("manage_cache").unwrap_or(true),

@@ -1,10 +1,12 @@
 //! One session's video.
 
+use super::effort::{efforts, ways};
 use super::request::Request;
 use super::{VIDEO, VideoModel, VideoSettings};
-use crate::{Chunk, ChunkReport, GenerateError, Generator, InputMode, Needs, Output, Sampling};
-use scope_engine::Device;
-use scope_frame::{Frame, Image, PixelFormat, Timestamp};
+use crate::{
+    Chunk, ChunkReport, Effort, GenerateError, Generator, InputMode, Needs, Output, Sampling, Snapshot,
+};
+use scope_frame::{Fit, Frame, Image, PixelFormat, Timestamp};
 use scope_models::frames::{self, Picture};
 use scope_models::noise::SeededNoise;
 use scope_models::video::{Decoded, TextConditioner, VideoError, VideoStream};
@@ -15,8 +17,10 @@ const LATENT_PICTURES: usize = 4;
 
 /// One session's run of a video model.
 pub struct VideoRun {
-    device: Device,
+    model: VideoModel,
     stream: VideoStream,
+    /// Height and width of what is generated now.
+    size: [usize; 2],
     text: Box<dyn TextConditioner + Send>,
     noise: Box<dyn NoiseSource + Send>,
     settings: VideoSettings,
@@ -48,10 +52,9 @@ impl VideoRun {
         text: Box<dyn TextConditioner + Send>,
         noise: Box<dyn NoiseSource + Send>,
     ) -> Result<Self, VideoError> {
-        let VideoModel { transformer, autoencoder, family, quirks } = model.clone();
-        let device = model.device().clone();
-        let stream = VideoStream::new(transformer, autoencoder, &family, settings.size, quirks)?;
-        Ok(Self { device, stream, text, noise, settings, reset: false })
+        let stream = model.stream(settings.size)?;
+        let size = settings.size;
+        Ok(Self { model: model.clone(), stream, size, text, noise, settings, reset: false })
     }
 
     /// The video's state.
@@ -79,14 +82,21 @@ impl Generator for VideoRun {
         chunk: Chunk<'_>,
         emit: &mut (dyn FnMut(Output) + Send),
     ) -> Result<ChunkReport, GenerateError> {
-        let request = Request::read(chunk.parameters, chunk.mode, &self.settings);
+        let mut ways = ways(&self.settings, chunk.mode, chunk.parameters);
+        let way = ways.swap_remove(chunk.effort.min(ways.len() - 1));
+        if way.size != self.size {
+            self.stream = self.model.stream(way.size).map_err(|error| failed(&error))?;
+            self.size = way.size;
+        }
+        let request = Request::read(chunk.parameters, way.steps, &self.settings);
         let input = chunk.inputs.get(VIDEO).map_or(&[][..], Vec::as_slice);
         let images: Vec<Image> = input.iter().map(|frame| frame.image.to_rgb8()).collect();
         let video: Vec<Picture<'_>> = images.iter().map(picture).collect();
         let call = request.call((!video.is_empty()).then_some(&video), std::mem::take(&mut self.reset));
-        let Self { device, stream, text, noise, settings, .. } = self;
-        let mut show = Show { size: settings.size, input, emit, problem: None };
-        device
+        let Self { model, stream, size, text, noise, settings, .. } = self;
+        let mut show = Show { made: *size, shown: settings.size, input, emit, problem: None };
+        model
+            .device()
             .install(|| {
                 stream.generate(&call, &mut **text, &mut **noise, &mut |decoded| show.pictures(&decoded))
             })
@@ -98,6 +108,14 @@ impl Generator for VideoRun {
         self.settings.frame_rate.filter(|_| mode == InputMode::Text)
     }
 
+    fn efforts(&self, mode: InputMode, parameters: &Snapshot) -> Vec<Effort> {
+        efforts(&ways(&self.settings, mode, parameters))
+    }
+
+    fn least_rate(&self, _mode: InputMode) -> Option<f64> {
+        self.settings.frame_rate
+    }
+
     fn reset(&mut self) {
         self.reset = true;
     }
@@ -105,8 +123,10 @@ impl Generator for VideoRun {
 
 /// Hands out pictures as they are decoded.
 struct Show<'a> {
-    /// Height and width.
-    size: [usize; 2],
+    /// Height and width of what is generated.
+    made: [usize; 2],
+    /// Height and width of what is handed out.
+    shown: [usize; 2],
     /// What the chunk was made from, oldest first.
     input: &'a [Frame],
     emit: &'a mut (dyn FnMut(Output) + Send),
@@ -121,10 +141,12 @@ impl Show<'_> {
     }
 
     fn try_pictures(&mut self, decoded: &Decoded) -> Result<(), GenerateError> {
-        let [height, width] = self.size;
+        let [height, width] = self.made;
+        let [shown_height, shown_width] = self.shown;
         let bytes = frames::bytes(&decoded.pictures).map_err(|error| failed(&error))?;
         for (index, bytes) in bytes.chunks_exact(height * width * 3).enumerate() {
             let image = Image::new(PixelFormat::Rgb8, width as u32, height as u32, bytes.to_vec())
+                .and_then(|image| image.resized(shown_width as u32, shown_height as u32, Fit::Stretch))
                 .map_err(|error| failed(&error))?;
             let captured_at = self.captured_at(decoded.first + index, decoded.total);
             (self.emit)(Output::Frame { port: VIDEO, image, captured_at });

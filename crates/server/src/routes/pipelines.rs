@@ -129,14 +129,14 @@ async fn clear_error(State(service): State<Arc<Service>>) -> StatusCode {
     StatusCode::NO_CONTENT
 }
 
-/// The schemas of all pipelines, by id: what the interface is drawn from.
+/// The schemas of all pipelines, by id: what the interface is drawn from; and which of them to begin with.
 #[utoipa::path(get, path = "/api/v1/pipelines/schemas", tag = "pipelines", responses((status = 200, body = Value)))]
 async fn schemas(State(service): State<Arc<Service>>) -> Json<Value> {
     let mut schemas = service.models.registry().schemas();
     for schema in schemas.values_mut().filter_map(Value::as_object_mut) {
         schema.entry("plugin_name").or_insert(Value::Null);
     }
-    Json(json!({"pipelines": schemas}))
+    Json(json!({"pipelines": schemas, "default_pipeline": service.default_pipeline()}))
 }
 
 /// Everything that can be a node of a graph.

@@ -37,6 +37,9 @@ pub(super) fn from_event(event: SessionEvent) -> Value {
         }
         SessionEvent::ChangeApplied => json!({"type": "change_applied"}),
         SessionEvent::Error { code, message, parameters } => error(&code, &message, &parameters, None),
+        SessionEvent::Warning { code, message } => {
+            json!({"type": "warning", "code": code, "message": message})
+        }
         SessionEvent::Stopped(StopReason::Requested) => json!({"type": "stream_stopped"}),
         SessionEvent::Stopped(StopReason::Failed { code, message }) => {
             json!({"type": "stream_stopped", "error_message": message, "error_code": code})

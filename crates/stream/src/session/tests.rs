@@ -404,3 +404,24 @@ fn a_file_is_played_over_and_over() {
     let stamps: Vec<_> = (0..14).map(|_| next(&viewer).captured_at).collect();
     assert!(stamps.is_sorted_by(|a, b| a < b), "{stamps:?}");
 }
+
+#[test]
+fn a_slow_pipeline_makes_less_effort_and_says_so_unless_that_is_switched_off() {
+    let models = models(&["testcard"]);
+    let graph = || Graph::linear(["testcard"], false, "video");
+    let effort = |session: &Session| session.metrics().effort;
+
+    let session = start_graph(&models, graph(), InputMode::Text).unwrap();
+    let mut events = session.events();
+    session.apply(map(json!({"delay_ms": 300})), false);
+    wait_for("less effort", || effort(&session).is_some_and(|effort| effort.level == 1));
+    let warned = std::iter::from_fn(|| events.try_recv().ok()).find_map(|event| match event {
+        SessionEvent::Warning { code, message } => Some((code, message)),
+        _ => None,
+    });
+    let (code, message) = warned.expect("nobody was told");
+    assert_eq!(code, "quality_reduced");
+    assert!(message.contains("half of the delay"), "{message}");
+    session.apply(map(json!({"adaptive_quality": false})), false);
+    wait_for("all effort", || effort(&session).is_none());
+}

@@ -2,15 +2,12 @@
 
 mod schema;
 
-use crate::video::{VideoModel, VideoRun, VideoSettings};
-use crate::{Generator, LoadError, LoadParams, LoadedPipeline, Pipeline, PipelineSchema};
-use scope_engine::{Cpu, Device};
-use scope_models::pocket::{PocketError, PocketFiles, PocketModel};
+use crate::video::{Saving, VideoModel, VideoRun, VideoSettings};
+use crate::{Compute, Generator, LoadError, LoadParams, LoadedPipeline, Pipeline, PipelineSchema};
+use scope_models::pocket::{PocketConfig, PocketError, PocketFiles, PocketModel};
 use scope_models::quirks::Quirks;
 use scope_models::weights::Precision;
-use std::num::NonZeroUsize;
 use std::sync::Arc;
-use std::thread::available_parallelism;
 
 include!(concat!(env!("OUT_DIR"), "/pocket_files.rs"));
 
@@ -23,31 +20,35 @@ const MAX_SIZE: u64 = 512;
 const SEED: u64 = 42;
 /// Noise over an input video, where a session sets none.
 const NOISE_SCALE: f64 = 0.7;
-/// More threads than this wait for each other longer than they compute.
-const MAX_THREADS: usize = 8;
+/// Whether less noise hides an input that moves. The drawn subject then stays half of what it was.
+const NOISE_CONTROLLER: bool = false;
+
+/// Passes of the transformer that take as long as decoding a chunk's pictures.
+const DECODING: f64 = 1.0;
 
 /// Text and video to video by a small model that is part of the program and runs on any machine.
 pub struct Pocket {
     schema: PipelineSchema,
     files: PocketFiles,
+    compute: Compute,
 }
 
 impl Pocket {
     /// The pipeline of these files.
     #[must_use]
-    pub fn new(files: PocketFiles) -> Self {
-        Self { schema: schema::schema(files.config()), files }
+    pub fn new(files: PocketFiles, compute: Compute) -> Self {
+        Self { schema: schema::schema(files.config()), files, compute }
     }
 
     /// The pipeline of the files that the program was built with, if it was built with any.
     ///
     /// # Errors
     /// [`PocketError`] when they make no model.
-    pub fn built_in() -> Result<Option<Self>, PocketError> {
+    pub fn built_in(compute: Compute) -> Result<Option<Self>, PocketError> {
         if FILES.is_empty() {
             return Ok(None);
         }
-        PocketFiles::built_in(FILES).map(|files| Some(Self::new(files)))
+        PocketFiles::built_in(FILES).map(|files| Some(Self::new(files, compute)))
     }
 }
 
@@ -61,19 +62,21 @@ impl Pipeline for Pocket {
         let size = [side(params, "height", height)?, side(params, "width", width)?];
         stage("Unpacking the pocket model…");
         let failed = |error: &dyn ToString| failed(error);
-        let device = Device::from(Cpu::new(Some(threads())).map_err(|error| failed(&error))?);
+        let device = self.compute.device().map_err(|error| failed(&error))?;
         // Kept as they are unpacked, the weights take 110 MB and stay exactly those that the recording was made with.
         let model =
             PocketModel::load(&device, &self.files, Precision::F32).map_err(|error| failed(&error))?;
-        let steps = self.files.config().timesteps();
+        let config = self.files.config();
+        let steps = config.timesteps();
         let settings = VideoSettings {
             size,
             seed: params.u64("base_seed").unwrap_or(SEED),
             text_steps: steps.clone(),
             video_steps: steps,
             noise_scale: NOISE_SCALE,
-            noise_controller: true,
-            frame_rate: Some(self.files.config().video.fps),
+            noise_controller: NOISE_CONTROLLER,
+            frame_rate: Some(config.video.fps),
+            savings: savings(config, size),
         };
         Ok(Arc::new(Loaded { model, settings }))
     }
@@ -99,6 +102,32 @@ impl LoadedPipeline for Loaded {
     }
 }
 
+/// Fewer steps and a smaller picture, as far as the model was trained for them.
+fn savings(config: &PocketConfig, [height, width]: [usize; 2]) -> Vec<Saving> {
+    let steps = config.fewer_timesteps();
+    let fewer =
+        steps.as_ref().map_or(1.0, |steps| chunk_cost(steps.len()) / chunk_cost(config.timesteps().len()));
+    let smaller = config.smaller_size([width, height]);
+    let share = |[w, h]: [usize; 2]| (w * h) as f64 / (width * height) as f64;
+    let mut savings = Vec::new();
+    if steps.is_some() {
+        savings.push(Saving { steps: steps.clone(), size: None, cost: fewer });
+    }
+    if let Some([w, h]) = smaller {
+        let (size, cost) = (Some([h, w]), share([w, h]));
+        savings.push(Saving { steps: None, size, cost });
+        if steps.is_some() {
+            savings.push(Saving { steps, size, cost: cost * fewer });
+        }
+    }
+    savings
+}
+
+/// Time of a chunk in passes of the transformer, of which one fills the cache. Decoding takes as long as DECODING of them.
+fn chunk_cost(steps: usize) -> f64 {
+    steps as f64 + 1.0 + DECODING
+}
+
 fn failed(error: &dyn ToString) -> LoadError {
     LoadError::Failed { pipeline: ID.into(), detail: error.to_string() }
 }
@@ -116,13 +145,6 @@ fn side(params: &LoadParams, key: &str, default: usize) -> Result<usize, LoadErr
             "is {value}; it must be a multiple of {SIDE} from {MIN_SIZE} to {MAX_SIZE}. Use {nearest}"
         ),
     })
-}
-
-/// Compute threads: one core stays with the threads that move pictures. A single modern core makes more pictures than the
-/// sixteen a second that the model was trained to show.
-fn threads() -> NonZeroUsize {
-    let cores = available_parallelism().map_or(1, NonZeroUsize::get);
-    NonZeroUsize::new(cores.saturating_sub(1).min(MAX_THREADS)).unwrap_or(NonZeroUsize::MIN)
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-use super::{ID, MAX_SIZE, MIN_SIZE, NOISE_SCALE, SEED, SIDE};
+use super::{ID, MAX_SIZE, MIN_SIZE, NOISE_CONTROLLER, NOISE_SCALE, SEED, SIDE};
 use crate::schema::Interpolation;
 use crate::{InputMode, PipelineSchema};
 use scope_models::pocket::PocketConfig;
@@ -30,6 +30,14 @@ pub(super) fn schema(config: &PocketConfig) -> PipelineSchema {
             }),
         )
         .with_property(
+            "adaptive_quality",
+            json!({
+                "default": true, "title": "Adaptive Quality", "type": "boolean",
+                "description": "Fewer steps, or a smaller picture, while this machine is too slow. Steps that you set yourself stay.",
+                "ui": {"category": "configuration", "is_load_param": false, "order": 7, "section": "quality"},
+            }),
+        )
+        .with_property(
             "noise_scale",
             json!({
                 "default": NOISE_SCALE, "minimum": 0.0, "maximum": 1.0, "title": "Noise Scale", "type": "number",
@@ -42,7 +50,7 @@ pub(super) fn schema(config: &PocketConfig) -> PipelineSchema {
         .with_property(
             "noise_controller",
             json!({
-                "default": true, "title": "Noise Controller", "type": "boolean",
+                "default": NOISE_CONTROLLER, "title": "Noise Controller", "type": "boolean",
                 "description": "Less noise where the input moves much.",
                 "ui": {"category": "configuration", "component": "noise", "is_load_param": false, "order": 8,
                     "modes": ["video"], "section": "motion"},

@@ -2,15 +2,15 @@
 //! nothing to test.
 
 use super::*;
-use crate::{Chunk, InputMode, Needs, NoAssets, Output, ParameterStore, Registry};
+use crate::{Chunk, Compute, InputMode, Needs, NoAssets, Output, ParameterStore, Registry};
 use scope_frame::{Frame, Image, Timestamp};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 
 fn pipeline() -> Option<Pocket> {
     match std::env::var_os("SCOPE_POCKET_DIR") {
-        Some(folder) => Some(Pocket::new(PocketFiles::open(folder.as_ref()).unwrap())),
-        None => Pocket::built_in().unwrap(),
+        Some(folder) => Some(Pocket::new(PocketFiles::open(folder.as_ref()).unwrap(), Compute::default())),
+        None => Pocket::built_in(Compute::default()).unwrap(),
     }
 }
 
@@ -25,11 +25,17 @@ struct Session {
     run: Box<dyn Generator>,
     store: ParameterStore,
     index: u64,
+    effort: usize,
 }
 
 impl Session {
     fn new(loaded: &Arc<dyn LoadedPipeline>, parameters: Value) -> Self {
-        Self { run: loaded.start().unwrap(), store: ParameterStore::new(&map(parameters)), index: 0 }
+        Self {
+            run: loaded.start().unwrap(),
+            store: ParameterStore::new(&map(parameters)),
+            index: 0,
+            effort: 0,
+        }
     }
 
     fn chunk(&mut self, inputs: Vec<Frame>) -> Vec<(Image, Option<Timestamp>)> {
@@ -45,6 +51,7 @@ impl Session {
             },
             assets: &NoAssets,
             now: Timestamp::default(),
+            effort: self.effort,
         };
         let mut pictures = Vec::new();
         let mut emit = |output: Output| {
@@ -130,6 +137,40 @@ fn input_video_shines_through_and_keeps_its_times() {
 }
 
 #[test]
+fn less_effort_is_two_steps_and_then_the_trained_size_enlarged() {
+    let Some(pipeline) = pipeline() else { return };
+    let names = |size: Value, parameters: Value| -> Vec<String> {
+        let loaded = pipeline.load(&LoadParams::new(map(size)), &|_| {}).unwrap();
+        let session = Session::new(&loaded, parameters);
+        let efforts = session.run.efforts(InputMode::Text, &session.store.clone().take());
+        efforts.into_iter().map(|effort| effort.name).collect()
+    };
+    assert_eq!(names(json!({}), json!({})), ["3 steps", "2 steps"]);
+    assert_eq!(names(json!({}), json!({"denoising_step_list": [1000, 750, 500]})), ["3 steps"]);
+    let large = json!({"width": 320, "height": 192});
+    let all = ["3 steps", "2 steps", "3 steps at 256×144", "2 steps at 256×144"];
+    assert_eq!(names(large.clone(), json!({})), all);
+
+    let loaded = pipeline.load(&LoadParams::new(map(large)), &|_| {}).unwrap();
+    let mut session = Session::new(&loaded, json!({"prompts": ["a dog walking in grass"]}));
+    for effort in [3, 1] {
+        session.effort = effort;
+        let pictures = session.pictures(1);
+        assert_eq!((pictures.len(), pictures[0].size()), (4, (320, 192)));
+    }
+    // Fewer steps alone go on with the same video.
+    let loaded = pipeline.load(&small(), &|_| {}).unwrap();
+    let parameters = json!({"prompts": ["a dog walking in grass"]});
+    let (mut usual, mut cheap) =
+        (Session::new(&loaded, parameters.clone()), Session::new(&loaded, parameters));
+    assert_eq!(usual.pictures(3), cheap.pictures(3));
+    cheap.effort = 1;
+    let (usual, cheap) = (usual.pictures(2), cheap.pictures(2));
+    assert_ne!(usual[7], cheap[7]);
+    assert!(difference(&usual[7], &cheap[7]) < 30.0, "{}", difference(&usual[7], &cheap[7]));
+}
+
+#[test]
 fn sizes_off_the_grid_name_the_nearest_that_works() {
     let Some(pipeline) = pipeline() else { return };
     for (size, nearest) in [(150, "144"), (9000, "512"), (1, "64")] {
@@ -141,5 +182,7 @@ fn sizes_off_the_grid_name_the_nearest_that_works() {
 
 #[test]
 fn it_is_registered_when_the_program_was_built_with_it() {
-    assert_eq!(Registry::builtin().get(ID).is_some(), Pocket::built_in().unwrap().is_some());
+    let there = Pocket::built_in(Compute::default()).unwrap().is_some();
+    assert_eq!(Registry::builtin().get(ID).is_some(), there);
+    assert_eq!(Registry::builtin().newcomer(), there.then_some(ID));
 }
