@@ -15,6 +15,7 @@ export function bootPerform(root: HTMLElement): void {
   rememberLoadTimes()
   keepAwake(scope.session)
   scope.onNotice = (text) => report(t.notices.refused(text))
+  scope.onRemark = notify
   scope.recorder.store.subscribe((next, before) => {
     if (next.failed && next.failed !== before.failed) report(t.notices.recordFailed(next.failed))
     if (next.result && next.result !== before.result) notify(t.header.recordingSaved(next.result.name))

@@ -48,6 +48,7 @@ export const t = {
     latency: 'Prompt to picture',
     latencyEstimated: 'est',
     sparkline: 'Frame rate over the last minute',
+    reduced: 'Less effort, because this machine cannot keep up with more. Parameters: Adaptive Quality',
   },
   source: {
     title: 'Source',

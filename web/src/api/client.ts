@@ -29,6 +29,12 @@ export interface OfferRequest {
   initialParameters: Params
 }
 
+/** What the server can run, and what it suggests to those who have no choice of their own. */
+export interface Offer {
+  pipelines: Record<string, Pipeline>
+  suggested: string | null
+}
+
 /** Every call the app makes to the server, typed and validated at this edge. */
 export const api = {
   async authorized(): Promise<boolean> {
@@ -41,9 +47,12 @@ export const api = {
   health(timeoutMs = 4000, signal?: AbortSignal): Promise<Health> {
     return read(healthSchema, request('/health', { timeoutMs, signal }))
   },
-  async pipelines(): Promise<Record<string, Pipeline>> {
+  async pipelines(): Promise<Offer> {
     const body = await read(
-      z.looseObject({ pipelines: z.record(z.string(), z.unknown()) }),
+      z.looseObject({
+        pipelines: z.record(z.string(), z.unknown()),
+        default_pipeline: z.string().nullish().catch(null),
+      }),
       request(`${V1}/pipelines/schemas`),
     )
     const known: Record<string, Pipeline> = {}
@@ -51,7 +60,7 @@ export const api = {
       const parsed = pipelineSchema.safeParse(raw)
       if (parsed.success) known[id] = { ...parsed.data, name: parsed.data.name || id }
     }
-    return known
+    return { pipelines: known, suggested: body.default_pipeline ?? null }
   },
   status(signal?: AbortSignal): Promise<PipelineStatus> {
     return read(statusSchema, request(`${V1}/pipeline/status`, { signal }))

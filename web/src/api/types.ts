@@ -128,6 +128,7 @@ export const modelProgressSchema = z.looseObject({
 export type ModelStatus = z.infer<typeof modelProgressSchema>
 
 const nullableNumber = z.number().nullish()
+const effortSchema = z.looseObject({ name: z.string(), level: z.number(), levels: z.number() })
 export const metricsSchema = z.looseObject({
   fps_in: nullableNumber,
   fps_generated: nullableNumber,
@@ -144,6 +145,7 @@ export const metricsSchema = z.looseObject({
   width: nullableNumber,
   height: nullableNumber,
   recording: z.boolean().nullish(),
+  effort: effortSchema.nullish().catch(null),
   vram_used_mb: nullableNumber,
   vram_total_mb: nullableNumber,
 })

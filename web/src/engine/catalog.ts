@@ -6,6 +6,8 @@ import { sessionError } from './errors'
 export interface CatalogState {
   phase: 'loading' | 'token' | 'offline' | 'ready'
   pipelines: Record<string, Pipeline>
+  /** The pipeline that the server suggests to those who have not chosen. */
+  suggested: string | null
   status: PipelineStatus | null
   version: string
 }
@@ -17,14 +19,19 @@ export function mainPipelines(pipelines: Record<string, Pipeline>): Pipeline[] {
   return Object.values(pipelines).filter((pipeline) => pipeline.usage.length === 0)
 }
 
-/** What to start with: what the server already holds, else the first prompted pipeline of the mode, else passthrough. */
+/**
+ * What to start with: what the server already holds, else what it suggests, else the first prompted pipeline of the mode,
+ * else passthrough.
+ */
 export function defaultPipeline(
   pipelines: Record<string, Pipeline>,
   mode: Mode,
   status: PipelineStatus | null,
+  suggested: string | null = null,
 ): string | null {
   const loaded = status?.pipeline_id
   if (loaded && status.status !== 'not_loaded' && pipelines[loaded]) return loaded
+  if (suggested !== null && pipelines[suggested]) return suggested
   const main = mainPipelines(pipelines)
   const prompted = main.find((pipeline) => pipeline.supports_prompts && pipeline.supported_modes.includes(mode))
   return (prompted ?? pipelines.passthrough ?? main[0])?.id ?? null
@@ -32,7 +39,13 @@ export function defaultPipeline(
 
 /** What the server offers, and whether this page may use it. */
 export class Catalog {
-  readonly store = createStore<CatalogState>(() => ({ phase: 'loading', pipelines: {}, status: null, version: '' }))
+  readonly store = createStore<CatalogState>(() => ({
+    phase: 'loading',
+    pipelines: {},
+    suggested: null,
+    status: null,
+    version: '',
+  }))
   private events: EventSource | null = null
   private retry: ReturnType<typeof setTimeout> | undefined
 
@@ -49,12 +62,12 @@ export class Catalog {
         this.store.setState({ phase: 'token' })
         return
       }
-      const [pipelines, status, health] = await Promise.all([
+      const [offer, status, health] = await Promise.all([
         this.api.pipelines(),
         this.api.status().catch(() => null),
         this.api.health(),
       ])
-      this.store.setState({ phase: 'ready', pipelines, status, version: health.version })
+      this.store.setState({ phase: 'ready', ...offer, status, version: health.version })
       this.listen()
       this.onReady()
     } catch (cause) {

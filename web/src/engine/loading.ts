@@ -21,6 +21,8 @@ export interface LoadEvents {
   stage(stage: string | null): void
 }
 
+/** Waits between questions: what is nearly there is not kept waiting, what takes long is not pestered. */
+const FIRST_POLL_MS = 40
 export const POLL_MS = 500
 const LOAD_TIMEOUT_MS = 600_000
 const EMPTY: Params = {}
@@ -67,15 +69,17 @@ export async function ensurePipeline(
   }
   events.loading()
   if (!(before.status === 'loading' && present)) await api.load(plan.pipelineId, plan.loadParams, run)
-  for (let waited = 0; waited < LOAD_TIMEOUT_MS; waited += POLL_MS) {
+  let pause = FIRST_POLL_MS
+  for (let waited = 0; waited < LOAD_TIMEOUT_MS; waited += pause) {
+    if (waited > 0) pause = Math.min(POLL_MS, pause * 2)
     const status = await api.status(run)
     events.stage(status.loading_stage ?? null)
     if (status.status === 'loaded') return
     if (status.status === 'error') throw loadFailure(status)
-    if (status.status === 'not_loaded' && waited > 0) {
+    if (status.status === 'not_loaded' && waited >= POLL_MS) {
       throw new SessionFailure('pipeline_unloaded', 'The pipeline was unloaded before it was ready')
     }
-    await sleep(POLL_MS, run)
+    await sleep(pause, run)
   }
   throw new SessionFailure('load_timeout', `Not loaded within ${LOAD_TIMEOUT_MS / 60_000} minutes`)
 }

@@ -1,6 +1,13 @@
 import { api } from '../api/client'
 import { metricsSchema, type Params, type Pipeline } from '../api/types'
-import { newId, type ProjectDoc, type SourceSettings, type WirePrompt, wirePromptSchema } from '../doc/model'
+import {
+  DEFAULT_PROMPT,
+  newId,
+  type ProjectDoc,
+  type SourceSettings,
+  type WirePrompt,
+  wirePromptSchema,
+} from '../doc/model'
 import { putOnAir, samePrompts, sameTexts, setDraft, wirePrompts } from '../doc/prompts'
 import { changeDoc, docStore } from '../doc/store'
 import { allFields, schemaKey, wireKey } from '../schema/plan'
@@ -21,6 +28,7 @@ import { Source } from './source'
 import { docBlocks, Transport } from './transport'
 import { initialParameters, loadPlanFor, modeFor, sizeFor, takeMessage } from './wire'
 
+const FIRST_PROMPTS: readonly WirePrompt[] = [{ text: DEFAULT_PROMPT, weight: 100 }]
 const LOCAL_WINS_MS = 150
 const METER_MS = 500
 
@@ -46,6 +54,8 @@ export class Scope {
   readonly frames: FrameWatch
   /** Parameter problems the server reported while the stream goes on. */
   onNotice: (text: string) => void = () => undefined
+  /** What the server did by itself so that the stream goes on. */
+  onRemark: (text: string) => void = () => undefined
   private readonly net = new NetStatsReader()
   private readonly touched = new Map<string, number>()
   private clip: Blob | null = null
@@ -208,11 +218,19 @@ export class Scope {
   }
 
   private choosePipeline(): void {
-    const { pipelines, status } = this.catalog.store.getState()
-    const { pipelineId, mode } = docStore.getState()
+    const { pipelines, status, suggested } = this.catalog.store.getState()
+    const { pipelineId, mode, draft, onAir } = docStore.getState()
     const keep = pipelineId !== null && pipelines[pipelineId] !== undefined
-    const chosen = keep ? pipelineId : defaultPipeline(pipelines, mode, status)
-    if (chosen !== pipelineId) changeDoc((doc) => ({ ...doc, pipelineId: chosen }))
+    const chosen = keep ? pipelineId : defaultPipeline(pipelines, mode, status, suggested)
+    if (chosen === pipelineId) return
+    changeDoc((doc) => ({ ...doc, pipelineId: chosen }))
+    // A prompt that nobody has touched gives way to the pipeline's own.
+    const text = chosen === null ? null : pipelines[chosen]?.default_prompt
+    const untouched = [wirePrompts(draft), onAir].every((prompts) => samePrompts(prompts, FIRST_PROMPTS))
+    if (!text || !untouched) return
+    const prompts = [{ text, weight: 100 }]
+    changeDoc(setDraft(prompts))
+    changeDoc((doc) => ({ ...doc, onAir: prompts }))
   }
 
   private docChanged(next: ProjectDoc, previous: ProjectDoc): void {
@@ -296,7 +314,9 @@ export class Scope {
         break
       case 'error':
       case 'warning':
-        if (typeof message.message === 'string') this.onNotice(message.message)
+        if (typeof message.message !== 'string') break
+        if (message.code === 'quality_reduced') this.onRemark(message.message)
+        else this.onNotice(message.message)
         break
     }
   }

@@ -10,6 +10,7 @@ import { Painted } from '../../ui/Painted'
 const fpsText = (meters: Meters) => meters.fps.toFixed(1)
 const latencyText = ({ latency }: Meters) => (latency ? `${(latency.ms / 1000).toFixed(2)} s` : '–')
 const estimateText = ({ latency }: Meters) => (latency?.estimated ? t.header.latencyEstimated : '')
+const reducedText = ({ server }: Meters) => (server?.effort && server.effort.level > 0 ? server.effort.name : '')
 const vramText = ({ server }: Meters) =>
   server?.vram_used_mb && server.vram_total_mb
     ? `${fixed(server.vram_used_mb / 1024, 1)}/${fixed(server.vram_total_mb / 1024, 0)} GB`
@@ -88,6 +89,13 @@ export function Readouts({ compact = false }: { compact?: boolean }) {
         <Painted paint={fpsText} testId="fps-value" className="num min-w-8 text-right text-14 font-semibold" />
         <span className="text-11 text-fg3">{t.header.fps}</span>
       </div>
+      <span title={t.header.reduced} className="contents">
+        <Painted
+          paint={reducedText}
+          testId="reduced-value"
+          className="rounded-full border border-warn/70 px-2 py-px text-11 whitespace-nowrap text-warn empty:hidden"
+        />
+      </span>
       {!compact && <Sparkline />}
       <div
         className={cx('flex items-baseline gap-1 whitespace-nowrap', compact && 'max-[420px]:hidden')}

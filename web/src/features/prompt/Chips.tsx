@@ -14,7 +14,7 @@ export function Chips() {
   const prompts = own && own.length > 0 ? own.slice(0, 6) : EXAMPLE_PROMPTS
   return (
     <div className="min-w-0">
-      <div className="flex items-center gap-1.5 overflow-x-auto p-0.5 [scrollbar-width:none]">
+      <div className="flex items-center gap-1.5 overflow-x-auto p-0.5 pr-8 [mask-image:linear-gradient(to_left,transparent,black_36px)] [scrollbar-width:none]">
         <span className="shrink-0 text-11 text-fg3">{t.prompt.try}</span>
         {prompts.map((text) => (
           <button

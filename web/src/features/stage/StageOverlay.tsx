@@ -5,6 +5,7 @@ import { MAX_ATTEMPTS } from '../../engine/session'
 import { useMode, usePipeline, useSession } from '../../hooks'
 import { t } from '../../messages'
 import { Button } from '../../ui/Button'
+import { cx } from '../../ui/cx'
 import { ErrorCard } from './ErrorCard'
 import { LoadCard } from './LoadCard'
 
@@ -83,6 +84,9 @@ function content(state: string, attempt: number, parked: boolean): ReactNode {
   }
 }
 
+/** Often over before it could be read: shown only when it takes a moment. */
+const BRIEF: ReadonlySet<string> = new Set(['checking', 'loading', 'connecting', 'waiting'])
+
 export function StageOverlay() {
   const { state, attempt, parked } = useSession(({ state, attempt, parked }) => ({ state, attempt, parked }))
   if (state === 'live') return null
@@ -95,7 +99,12 @@ export function StageOverlay() {
     )
   }
   return (
-    <div className="absolute inset-0 grid place-items-center overflow-auto p-3 max-md:p-2">
+    <div
+      className={cx(
+        'absolute inset-0 grid place-items-center overflow-auto p-3 max-md:p-2',
+        BRIEF.has(state) && 'animate-late',
+      )}
+    >
       {content(state, attempt, parked)}
     </div>
   )
