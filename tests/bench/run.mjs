@@ -21,6 +21,7 @@ import { sleep } from './lib/wait.mjs'
 
 const FIGURES = [
   'glass',
+  'generate',
   'first-frame',
   'pacing',
   'wire',

@@ -93,6 +93,73 @@
     return before.reduce((sum, value, i) => sum + Math.abs(value - after[i]), 0) / before.length
   }
 
+  /** Runs `look` on each of the next `count` frames that are presented. */
+  const each = (video, count, look) =>
+    new Promise((resolve) => {
+      const seen = []
+      const next = () =>
+        video.requestVideoFrameCallback(() => {
+          const found = look()
+          if (found) seen.push(found)
+          if (seen.length < count) next()
+          else resolve(seen)
+        })
+      next()
+    })
+
+  /** Mean colours of 8×8 parts of each of the next frames. */
+  e2e.features = (id, count) => {
+    const video = find(id)
+    return each(video, count, () => {
+      const data = grab(video, 8, 8)
+      return data && Array.from({ length: 64 * 3 }, (_, i) => data[Math.floor(i / 3) * 4 + (i % 3)])
+    })
+  }
+
+  const MAP = [64, 36]
+  /** Luma of the picture's cells. */
+  function lumaMap(video) {
+    const [w, h] = MAP
+    // What is wider or higher than 16:9 is cut as the page cuts it.
+    const { videoWidth, videoHeight } = video
+    const share = Math.min(1, videoWidth / videoHeight / (w / h))
+    const data = grab(video, w, h, [0, (1 - share) / 2, 1, share])
+    return data && lumas(data)
+  }
+  /** Where there are edges: Sobel's gradient. */
+  function edgeMap(y) {
+    const [w, h] = MAP
+    const map = new Float32Array(w * h)
+    for (let r = 1; r < h - 1; r++) {
+      for (let c = 1; c < w - 1; c++) {
+        const at = (dr, dc) => y[(r + dr) * w + c + dc]
+        const gx = at(-1, 1) + 2 * at(0, 1) + at(1, 1) - at(-1, -1) - 2 * at(0, -1) - at(1, -1)
+        const gy = at(1, -1) + 2 * at(1, 0) + at(1, 1) - at(-1, -1) - 2 * at(-1, 0) - at(-1, 1)
+        map[r * w + c] = Math.hypot(gx, gy)
+      }
+    }
+    return map
+  }
+  function correlation(a, b) {
+    const centre = (values) => {
+      const average = values.reduce((sum, value) => sum + value, 0) / values.length
+      return values.map((value) => value - average)
+    }
+    const dot = (p, q) => p.reduce((sum, value, i) => sum + value * q[i], 0)
+    const [p, q] = [centre(a), centre(b)]
+    return dot(p, q) / Math.sqrt(dot(p, p) * dot(q, q) || 1)
+  }
+  const together = (maps) => maps[0].map((_, i) => maps.reduce((sum, map) => sum + map[i], 0) / maps.length)
+
+  /** How much two videos, each over its next frames, have their edges and their bright parts in the same places: 1 all, 0 none. */
+  e2e.sameLayout = async (ids, count) => {
+    const maps = await Promise.all(ids.map(find).map((video) => each(video, count, () => lumaMap(video))))
+    return {
+      edges: correlation(...maps.map((frames) => together(frames.map(edgeMap)))),
+      luma: correlation(...maps.map(together)),
+    }
+  }
+
   /** The number in the sixteen cells of the test card's bottom row. */
   function counter(video) {
     const cell = video.videoWidth / 16 / video.videoHeight

@@ -84,6 +84,12 @@ export class Server {
     await gone
   }
 
+  async restart() {
+    await this.kill()
+    this.log = ''
+    await this.start()
+  }
+
   async close() {
     await this.kill()
     process.off('exit', this.#dies)

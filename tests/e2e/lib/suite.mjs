@@ -67,10 +67,18 @@ export function suite({ server: serverOptions = {}, browser: browserOptions = {}
     if (shared.folder) rmSync(shared.folder, { recursive: true, force: true })
   })
 
-  /** `expected`: console errors that belong to the story; `quiet`: no axe at the end. */
-  function story(name, body, { timeout = 90_000, viewport, expected = [], open = true, quiet = false } = {}) {
+  /**
+   * `expected`: console errors that belong to the story; `quiet`: no axe at the end; `fresh`: the server has just been started,
+   * instead of having nothing loaded.
+   */
+  function story(
+    name,
+    body,
+    { timeout = 90_000, viewport, expected = [], open = true, quiet = false, fresh = false } = {},
+  ) {
     async function once() {
-      await shared.server.clear()
+      if (fresh) await shared.server.restart()
+      else await shared.server.clear()
       const context = await shared.browser.newContext({
         viewport: viewport ?? { width: 1440, height: 900 },
         acceptDownloads: true,
