@@ -234,20 +234,15 @@ impl Tensor {
             return self.clone();
         }
         let values = self.to_vec();
+        let values = values.iter().copied();
         let Storage::Cpu(cpu, _) = &self.storage;
         let storage = match dtype {
-            DType::F32 => CpuStorage::F32(cpu.f32s().adopt(values)),
-            DType::F16 => {
-                CpuStorage::F16(cpu.f16s().adopt(values.iter().map(|&v| f16::from_f32(v)).collect()))
-            }
-            DType::Bf16 => {
-                CpuStorage::Bf16(cpu.bf16s().adopt(values.iter().map(|&v| bf16::from_f32(v)).collect()))
-            }
-            DType::F8E4M3 => {
-                CpuStorage::F8E4M3(cpu.u8s().adopt(values.iter().map(|&v| f8e4m3_from_f32(v)).collect()))
-            }
-            DType::U8 => CpuStorage::U8(cpu.u8s().adopt(values.iter().map(|&v| v as u8).collect())),
-            DType::I32 => CpuStorage::I32(cpu.i32s().adopt(values.iter().map(|&v| v as i32).collect())),
+            DType::F32 => CpuStorage::F32(cpu.f32s().collect(values)),
+            DType::F16 => CpuStorage::F16(cpu.f16s().collect(values.map(f16::from_f32))),
+            DType::Bf16 => CpuStorage::Bf16(cpu.bf16s().collect(values.map(bf16::from_f32))),
+            DType::F8E4M3 => CpuStorage::F8E4M3(cpu.u8s().collect(values.map(f8e4m3_from_f32))),
+            DType::U8 => CpuStorage::U8(cpu.u8s().collect(values.map(|v| v as u8))),
+            DType::I32 => CpuStorage::I32(cpu.i32s().collect(values.map(|v| v as i32))),
         };
         Self { shape: self.shape, offset: 0, storage: Storage::Cpu(cpu.clone(), storage) }
     }

@@ -12,7 +12,7 @@ use rayon::prelude::*;
 use super::{
     Cpu,
     dots::{self, Dots},
-    gemm::{self, Activate, Finish, Panels, Rows},
+    gemm::{self, Activate, Finish, Panels, Rows, load},
 };
 
 /// Longest kernel in frames.
@@ -351,6 +351,37 @@ impl<'a> Rows for Neighbourhoods<'a> {
         };
         run.pixels.get(start..start + run.zeros.len()).unwrap_or(run.zeros)
     }
+
+    #[inline(always)]
+    fn gather<'b, const MR: usize>(&'b self, places: &[Place; MR], run: Run<'a>, rows: &mut [&'b [f32]; MR]) {
+        let (first, last) = (places[0], places[MR - 1]);
+        let inside = |place: Place| {
+            ((place.y + run.y) as u32) < self.input[0] as u32
+                && ((place.x + run.x) as u32) < self.input[1] as u32
+        };
+        // Of neighbours in one line only the first has to be found.
+        let neighbours = first.y == last.y && last.x - first.x == self.stride * (MR as i32 - 1);
+        if neighbours && inside(first) && inside(last) {
+            let (start, len) = ((first.start + run.offset) as usize, run.zeros.len());
+            let step = (self.stride * self.input[2]) as usize;
+            if let Some(pixels) = run.pixels.get(start..start + (MR - 1) * step + len) {
+                for (m, elements) in rows.iter_mut().enumerate() {
+                    *elements = &pixels[m * step..m * step + len];
+                }
+                return;
+            }
+        }
+        for (elements, &place) in rows.iter_mut().zip(places) {
+            *elements = self.elements(place, run);
+        }
+    }
+
+    #[inline(always)]
+    fn zero(&self, places: &[Place], run: Run<'a>) -> bool {
+        // Lines above or below the picture.
+        let outside = |place: &Place| (place.y + run.y) as u32 >= self.input[0] as u32;
+        !self.reflect && places.first().is_some_and(outside) && places.iter().all(outside)
+    }
 }
 
 /// A place beyond the end of every picture.
@@ -372,14 +403,20 @@ struct Finishing<'a> {
 
 impl Finish for Finishing<'_> {
     #[inline(always)]
-    fn finish(&self, row: usize, out: &mut [f32]) {
+    fn finish<S: Simd>(
+        &self,
+        simd: S,
+        row: usize,
+        column: usize,
+        count: usize,
+        mut sums: S::f32s,
+    ) -> S::f32s {
         if let Some(residual) = self.residual {
-            for (out, &residual) in out.iter_mut().zip(&residual[row * self.columns..]) {
-                *out += residual;
-            }
+            sums = simd.add_f32s(sums, load(simd, residual, row * self.columns + column, count));
         }
-        if let Some(activation) = self.activation {
-            activation.apply(out);
+        match self.activation {
+            None => sums,
+            Some(activation) => activation.lanes(simd, sums),
         }
     }
 }

@@ -3,7 +3,7 @@
 
 use pulp::{Simd, WithSimd};
 
-use super::gemm::{Finish, Rows};
+use super::gemm::{Finish, Rows, load, store};
 
 /// Most columns for which this is the faster way.
 pub(crate) const MAX_COLUMNS: usize = 4;
@@ -117,10 +117,17 @@ impl<R: Rows, F: Finish> Block<'_, R, F> {
         for (m, acc) in acc.iter().enumerate() {
             let target = self.rows.target(row + m);
             let out = &mut self.out[(target - self.base) * N..][..N];
-            for (n, (out, &acc)) in out.iter_mut().zip(acc).enumerate() {
-                *out = simd.reduce_sum_f32s(acc) + self.bias.map_or(0.0, |bias| bias[n]);
+            let mut sums = [0.0; N];
+            for (n, (sum, &acc)) in sums.iter_mut().zip(acc).enumerate() {
+                *sum = simd.reduce_sum_f32s(acc) + self.bias.map_or(0.0, |bias| bias[n]);
             }
-            self.finish.finish(target, out);
+            for (index, (out, sums)) in
+                out.chunks_mut(S::F32_LANES).zip(sums.chunks(S::F32_LANES)).enumerate()
+            {
+                let sums = load(simd, sums, 0, out.len());
+                let values = self.finish.finish(simd, target, index * S::F32_LANES, out.len(), sums);
+                store(simd, out, values);
+            }
         }
     }
 }

@@ -12,8 +12,8 @@ use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
 
 use super::{
-    Cpu, math,
-    tile::{Cells, Halves, Plain, multiply},
+    Cpu, Lines, math,
+    tile::{Cells, Halves, Plain, Stretch, Sums, multiply},
 };
 
 /// Columns of a panel are two vectors wide.
@@ -21,6 +21,13 @@ pub(crate) const VECTORS: usize = 2;
 
 /// Tiles of rows that share one pass over the panels.
 const TILES: usize = 8;
+
+/// Segments of a tile that are found once for all panels: those of a 3×3 kernel at the edge of a picture, or of a 3×3×3
+/// kernel inside.
+const STRETCHES: usize = 9;
+
+/// The first segments of some tiles.
+type Stretches<'a, const MR: usize, const T: usize> = [[Stretch<'a, MR>; STRETCHES]; T];
 
 /// Width of a panel in columns on this machine.
 pub(crate) fn panel_columns(cpu: &Cpu) -> usize {
@@ -46,9 +53,9 @@ pub(crate) struct Panels {
 
 #[derive(Clone)]
 enum PanelData {
-    F32(Arc<[f32]>),
+    F32(Arc<Lines<f32>>),
     /// A 32-bit lane holds column `j` in its lower half and column `j + width/2` in its upper half.
-    Bf16(Arc<[u32]>),
+    Bf16(Arc<Lines<u32>>),
 }
 
 impl Panels {
@@ -56,23 +63,23 @@ impl Panels {
     pub(crate) fn from_f32(cpu: &Cpu, weights: &[f32], columns: usize, depth: usize) -> Self {
         let width = panel_columns(cpu);
         let vector = width / VECTORS;
-        let mut data = vec![0.0; columns.div_ceil(vector) * vector * depth];
+        let mut data = Lines::zeros(columns.div_ceil(vector) * vector * depth);
         lay_out(&mut data, width, columns, depth, 1, |at, lane, column, k| {
             at[lane] = weights[column * depth + k];
         });
-        Self { columns, depth, width, data: PanelData::F32(data.into()) }
+        Self { columns, depth, width, data: PanelData::F32(Arc::new(data)) }
     }
 
     /// Lays out `weights[column * depth + k]`, kept in bf16.
     pub(crate) fn from_bf16(cpu: &Cpu, weights: &[bf16], columns: usize, depth: usize) -> Self {
         let width = panel_columns(cpu);
         let half = width / VECTORS;
-        let mut data = vec![0; columns.div_ceil(width) * half * depth];
+        let mut data = Lines::<u32>::zeros(columns.div_ceil(width) * half * depth);
         lay_out(&mut data, width, columns, depth, VECTORS, |at, lane, column, k| {
             let bits = u32::from(weights[column * depth + k].to_bits());
             at[lane % half] |= if lane < half { bits } else { bits << 16 };
         });
-        Self { columns, depth, width, data: PanelData::Bf16(data.into()) }
+        Self { columns, depth, width, data: PanelData::Bf16(Arc::new(data)) }
     }
 
     /// Bytes of the weights as stored.
@@ -140,6 +147,22 @@ pub(crate) trait Rows: Sync {
 
     /// The elements of a segment of the row at `place`.
     fn elements(&self, place: Self::Place, segment: Self::Segment) -> &[f32];
+
+    /// The elements of a segment of several rows.
+    #[inline(always)]
+    fn gather<'a, const MR: usize>(
+        &'a self,
+        places: &[Self::Place; MR],
+        segment: Self::Segment,
+        rows: &mut [&'a [f32]; MR],
+    ) {
+        for (elements, &place) in rows.iter_mut().zip(places) {
+            *elements = self.elements(place, segment);
+        }
+    }
+
+    /// Are the elements of a segment zero in all these rows?
+    fn zero(&self, places: &[Self::Place], segment: Self::Segment) -> bool;
 }
 
 /// Rows of `depth` elements, `stride` apart.
@@ -192,13 +215,38 @@ impl Rows for Dense<'_> {
     fn elements(&self, place: usize, (): ()) -> &[f32] {
         &self.data[place..place + self.depth]
     }
+
+    #[inline(always)]
+    fn zero(&self, _: &[usize], (): ()) -> bool {
+        false
+    }
 }
 
-/// What happens to a row of sums: it is changed in place while it is near. Each kind of [`Rows`] has one of these, not
-/// several: the kernel is compiled for every pair.
+/// What happens to sums on their way to the result. Each kind of [`Rows`] has one of these, not several: the kernel is
+/// compiled for every pair.
 pub(crate) trait Finish: Sync {
-    /// `out` holds the sums (with the bias) of row `row` of the result; it becomes the result.
-    fn finish(&self, row: usize, out: &mut [f32]);
+    /// What becomes of `count` sums (with the bias) of row `row` of the result, from column `column` on. The lanes beyond
+    /// them mean nothing.
+    fn finish<S: Simd>(&self, simd: S, row: usize, column: usize, count: usize, sums: S::f32s) -> S::f32s;
+}
+
+/// `count` numbers from `start` on, at most a vector.
+#[inline(always)]
+pub(crate) fn load<S: Simd>(simd: S, values: &[f32], start: usize, count: usize) -> S::f32s {
+    let values = &values[start..start + count];
+    match S::as_simd_f32s(values).0.first() {
+        Some(&vector) => vector,
+        None => simd.partial_load_f32s(values),
+    }
+}
+
+/// Stores `out.len()` numbers, at most a vector.
+#[inline(always)]
+pub(crate) fn store<S: Simd>(simd: S, out: &mut [f32], values: S::f32s) {
+    match S::as_mut_simd_f32s(out).0.first_mut() {
+        Some(out) => *out = values,
+        None => simd.partial_store_f32s(out, values),
+    }
 }
 
 /// An activation function of each sum.
@@ -223,6 +271,22 @@ impl Activate {
             Self::LeakyRelu(slope) => each(values, |v| if v > 0.0 { v } else { v * slope }),
             Self::Sigmoid => each(values, math::sigmoid),
             Self::Tanh => each(values, math::tanh),
+        }
+    }
+
+    /// The activation of every lane.
+    #[inline(always)]
+    pub(crate) fn lanes<S: Simd>(self, simd: S, x: S::f32s) -> S::f32s {
+        match self {
+            Self::Gelu => math::gelu_lanes(simd, x),
+            Self::Silu => math::silu_lanes(simd, x),
+            Self::Relu => simd.max_f32s(x, simd.splat_f32s(0.0)),
+            Self::LeakyRelu(slope) => {
+                let below = simd.mul_f32s(x, simd.splat_f32s(slope));
+                simd.select_f32s(simd.less_than_f32s(simd.splat_f32s(0.0), x), x, below)
+            }
+            Self::Sigmoid => math::sigmoid_lanes(simd, x),
+            Self::Tanh => math::tanh_lanes(simd, x),
         }
     }
 }
@@ -289,106 +353,142 @@ impl<R: Rows, F: Finish> WithSimd for Block<'_, R, F> {
     }
 }
 
-impl<R: Rows, F: Finish> Block<'_, R, F> {
+impl<'a, R: Rows, F: Finish> Block<'a, R, F> {
     #[inline(always)]
     fn run<S: Simd, const MR: usize>(mut self, simd: S) {
         let count = self.count;
         let mut row = 0;
+        let mut stretches = [[Stretch::EMPTY; STRETCHES]; TILES];
         while count - row >= MR {
             let tiles = ((count - row) / MR).min(TILES);
-            self.tiles::<S, MR>(simd, row, tiles, MR);
-            self.finish(row, tiles * MR);
+            self.tiles::<S, MR, TILES>(simd, row, tiles, MR, &mut stretches);
             row += tiles * MR;
         }
         // Few rows leave the arithmetic units waiting for each other's results: a tile that repeats its last row
         // takes no longer than its rows one by one.
         match count - row {
-            0 => return,
-            1 => self.tiles::<S, 1>(simd, row, 1, 1),
-            live @ 2..=4 => self.tiles::<S, 4>(simd, row, 1, live),
-            live => self.tiles::<S, MR>(simd, row, 1, live),
+            0 => {}
+            1 => self.tiles::<S, 1, 1>(simd, row, 1, 1, &mut [[Stretch::EMPTY; STRETCHES]]),
+            live @ 2..=4 => {
+                self.tiles::<S, 4, 1>(simd, row, 1, live, &mut [[Stretch::EMPTY; STRETCHES]]);
+            }
+            live => self.tiles::<S, MR, TILES>(simd, row, 1, live, &mut stretches),
         }
-        self.finish(row, count - row);
     }
 
     /// All panels for `tiles` tiles of `MR` rows each, from `row` on: a panel is used for all tiles while it is near. Of
-    /// the last tile, `live` rows are there; the others repeat the last of them.
+    /// the last tile, `live` rows are there; the others repeat the last of them. `stretches` is memory to work with.
     #[inline(always)]
-    fn tiles<S: Simd, const MR: usize>(&mut self, simd: S, row: usize, tiles: usize, live: usize) {
+    fn tiles<S: Simd, const MR: usize, const T: usize>(
+        &mut self,
+        simd: S,
+        row: usize,
+        tiles: usize,
+        live: usize,
+        stretches: &mut Stretches<'a, MR, T>,
+    ) {
         let Panels { columns, depth, width, .. } = *self.panels;
-        let mut place = self.rows.place(self.first + row);
-        let mut places = [[place; MR]; TILES];
-        let last = (tiles - 1) * MR + live - 1;
-        for (index, slot) in places[..tiles].as_flattened_mut().iter_mut().enumerate() {
-            *slot = place;
-            if index < last {
-                place = self.rows.next(place);
-            }
+        let rows = self.rows;
+        let mut places = [[rows.place(self.first + row); MR]; T];
+        locate(rows, places[..tiles].as_flattened_mut(), (tiles - 1) * MR + live);
+        let mut gathered = [(0, None); T];
+        for ((gathered, places), stretches) in gathered.iter_mut().zip(&places[..tiles]).zip(&mut *stretches)
+        {
+            *gathered = gather(rows, places, rows.first(rows.whole(places)), stretches);
         }
         for panel in 0..columns.div_ceil(width) {
             let column = panel * width;
             let valid = width.min(columns - column);
-            for (tile, places) in places[..tiles].iter().enumerate() {
+            for tile in 0..tiles {
+                let (count, following) = gathered[tile];
+                let segments =
+                    Segments { rows, places: &places[tile], stretches: &stretches[tile][..count], following };
                 let row = self.first + row + tile * MR;
                 let live = if tile + 1 == tiles { live } else { MR };
                 match &self.panels.data {
                     PanelData::F32(data) if valid <= S::F32_LANES => {
                         let data = S::as_simd_f32s(&data[column * depth..][..S::F32_LANES * depth]).0;
                         let data = data.as_chunks::<1>().0;
-                        let mut acc = [bias_of_panel(simd, self.bias, column, valid); MR];
-                        accumulate::<S, R, Plain, MR, 1>(simd, self.rows, places, data, &mut acc);
-                        self.put(simd, row, column..column + valid, &acc[..live]);
+                        let start = bias_of_panel(simd, self.bias, column, valid);
+                        let sums = segments.times::<S, Plain, 1>(simd, data, &start);
+                        self.put(simd, row, column..column + valid, &sums.0[..live]);
                     }
                     PanelData::F32(data) => {
                         let data = S::as_simd_f32s(&data[column * depth..][..width * depth]).0;
                         let data = data.as_chunks::<VECTORS>().0;
-                        let mut acc = [bias_of_panel(simd, self.bias, column, valid); MR];
-                        accumulate::<S, R, Plain, MR, VECTORS>(simd, self.rows, places, data, &mut acc);
-                        self.put(simd, row, column..column + valid, &acc[..live]);
+                        let start = bias_of_panel(simd, self.bias, column, valid);
+                        let sums = segments.times::<S, Plain, VECTORS>(simd, data, &start);
+                        self.put(simd, row, column..column + valid, &sums.0[..live]);
                     }
                     PanelData::Bf16(data) => {
                         let half = width / VECTORS;
                         let data = S::as_simd_u32s(&data[panel * half * depth..][..half * depth]).0;
-                        let mut acc = [bias_of_panel(simd, self.bias, column, valid); MR];
-                        accumulate::<S, R, Halves, MR, VECTORS>(simd, self.rows, places, data, &mut acc);
-                        self.put(simd, row, column..column + valid, &acc[..live]);
+                        let start = bias_of_panel(simd, self.bias, column, valid);
+                        let sums = segments.times::<S, Halves, VECTORS>(simd, data, &start);
+                        self.put(simd, row, column..column + valid, &sums.0[..live]);
                     }
                 }
             }
         }
     }
 
-    /// Stores the sums of rows from `row` on.
+    /// Finishes and stores the sums of rows from `row` on.
     #[inline(always)]
     fn put<S: Simd, const V: usize>(
         &mut self,
         simd: S,
         row: usize,
         columns: Range<usize>,
-        acc: &[[S::f32s; V]],
+        sums: &[[S::f32s; V]],
     ) {
-        for (m, acc) in acc.iter().enumerate() {
-            let at = (self.rows.target(row + m) - self.base) * self.panels.columns;
-            let out = &mut self.out[at + columns.start..at + columns.end];
-            if out.len() == V * S::F32_LANES {
-                for (out, value) in S::as_mut_simd_f32s(out).0.iter_mut().zip(*acc) {
-                    *out = value;
-                }
-            } else {
-                for (out, value) in out.chunks_mut(S::F32_LANES).zip(*acc) {
-                    simd.partial_store_f32s(out, value);
-                }
-            }
-        }
+        let Self { rows, finish, base, .. } = *self;
+        let stride = self.panels.columns;
+        simd.vectorize(Put { simd, rows, finish, sums, row, base, columns, stride, out: self.out });
     }
+}
 
-    /// Finishes `count` rows from `row` on, while they are near.
+/// Finishes and stores a tile. It is a function of its own, compiled once for all kinds of tiles.
+struct Put<'a, S: Simd, R, F, const V: usize> {
+    simd: S,
+    rows: &'a R,
+    finish: &'a F,
+    sums: &'a [[S::f32s; V]],
+    /// The first row.
+    row: usize,
+    /// The row of the result with which `out` begins.
+    base: usize,
+    /// Those of the result that there are sums of.
+    columns: Range<usize>,
+    /// Columns of the result.
+    stride: usize,
+    out: &'a mut [f32],
+}
+
+impl<S: Simd, R: Rows, F: Finish, const V: usize> WithSimd for Put<'_, S, R, F, V> {
+    type Output = ();
+
+    // The type given here is `S`, but the compiler does not know it.
     #[inline(always)]
-    fn finish(&mut self, row: usize, count: usize) {
-        let columns = self.panels.columns;
-        for row in self.first + row..self.first + row + count {
-            let target = self.rows.target(row);
-            self.finish.finish(target, &mut self.out[(target - self.base) * columns..][..columns]);
+    fn with_simd<Same: Simd>(self, _: Same) {
+        let Self { simd, rows, finish, sums, row, base, columns, stride, out } = self;
+        for (m, sums) in sums.iter().enumerate() {
+            let row = rows.target(row + m);
+            let at = (row - base) * stride;
+            let out = &mut out[at + columns.start..at + columns.end];
+            if columns.len() == V * S::F32_LANES {
+                let out = &mut S::as_mut_simd_f32s(out).0[..V];
+                for v in 0..V {
+                    let column = columns.start + v * S::F32_LANES;
+                    out[v] = finish.finish(simd, row, column, S::F32_LANES, sums[v]);
+                }
+                continue;
+            }
+            for (v, sums) in sums.iter().enumerate() {
+                let start = (v * S::F32_LANES).min(out.len());
+                let out = &mut out[start..columns.len().min(start + S::F32_LANES)];
+                let values = finish.finish(simd, row, columns.start + start, out.len(), *sums);
+                store(simd, out, values);
+            }
         }
     }
 }
@@ -402,31 +502,78 @@ fn bias_of_panel<S: Simd, const V: usize>(
     valid: usize,
 ) -> [S::f32s; V] {
     let Some(bias) = bias else { return [simd.splat_f32s(0.0); V] };
-    let bias = &bias[column..column + valid];
     std::array::from_fn(|v| {
         let start = (v * S::F32_LANES).min(valid);
-        let end = (start + S::F32_LANES).min(valid);
-        simd.partial_load_f32s(&bias[start..end])
+        load(simd, bias, column + start, (valid - start).min(S::F32_LANES))
     })
 }
 
-/// Adds all segments of the rows, times the panel, to the accumulators.
-#[inline(always)]
-pub(crate) fn accumulate<S: Simd, R: Rows, C: Cells<S, V>, const MR: usize, const V: usize>(
-    simd: S,
-    rows: &R,
-    places: &[R::Place; MR],
-    panel: &[C::Cell],
-    sums: &mut [[S::f32s; V]; MR],
-) {
-    let whole = rows.whole(places);
-    let mut next = rows.first(whole);
-    while let Some(segment) = next {
-        next = rows.following(segment, whole);
-        let mut elements: [&[f32]; MR] = [&[]; MR];
-        for m in 0..MR {
-            elements[m] = rows.elements(places[m], segment);
+/// Fills `places`, the first of which is right, with the places of consecutive rows; those from `live` on repeat the last.
+fn locate<R: Rows>(rows: &R, places: &mut [R::Place], live: usize) {
+    let Some(&first) = places.first() else { return };
+    let mut place = first;
+    for (index, slot) in places.iter_mut().enumerate().skip(1) {
+        if index < live {
+            place = rows.next(place);
         }
-        multiply::<S, C, MR, V>(simd, &elements, &panel[rows.range(segment)], sums);
+        *slot = place;
+    }
+}
+
+/// Finds segments of the rows at `places`, from `segment` on, until there is no room for more; those that are zero need
+/// none. Returns how many there are, and the one after them.
+fn gather<'a, R: Rows, const MR: usize>(
+    rows: &'a R,
+    places: &[R::Place; MR],
+    segment: Option<R::Segment>,
+    stretches: &mut [Stretch<'a, MR>; STRETCHES],
+) -> (usize, Option<R::Segment>) {
+    let whole = rows.whole(places);
+    let mut next = segment;
+    let mut count = 0;
+    while let (Some(segment), Some(stretch)) = (next, stretches.get_mut(count)) {
+        next = rows.following(segment, whole);
+        if rows.zero(places, segment) {
+            continue;
+        }
+        stretch.first = rows.range(segment).start;
+        rows.gather(places, segment, &mut stretch.rows);
+        count += 1;
+    }
+    (count, next)
+}
+
+/// All segments of a tile's rows: those at hand, and those from `following` on.
+struct Segments<'s, 'a, R: Rows, const MR: usize> {
+    rows: &'a R,
+    places: &'s [R::Place; MR],
+    stretches: &'s [Stretch<'a, MR>],
+    following: Option<R::Segment>,
+}
+
+impl<R: Rows, const MR: usize> Segments<'_, '_, R, MR> {
+    /// `start` and their products with the panel.
+    #[inline(always)]
+    fn times<S: Simd, C: Cells<S, V>, const V: usize>(
+        &self,
+        simd: S,
+        panel: &[C::Cell],
+        start: &[S::f32s; V],
+    ) -> Sums<S, MR, V> {
+        let zero = [simd.splat_f32s(0.0); V];
+        let mut sums = Sums([zero; MR]);
+        multiply::<S, C, MR, V>(simd, self.stretches, panel, start, &mut sums);
+        let mut following = self.following;
+        while following.is_some() {
+            let mut stretches = [Stretch::EMPTY; STRETCHES];
+            let (count, next) = gather(self.rows, self.places, following, &mut stretches);
+            let mut more = Sums([zero; MR]);
+            multiply::<S, C, MR, V>(simd, &stretches[..count], panel, &zero, &mut more);
+            for (sum, more) in sums.0.as_flattened_mut().iter_mut().zip(more.0.as_flattened()) {
+                *sum = simd.add_f32s(*sum, *more);
+            }
+            following = next;
+        }
+        sums
     }
 }

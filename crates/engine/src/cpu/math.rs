@@ -15,6 +15,13 @@ const LN_2_LOW: f32 = -2.121_944_4e-4;
 const EXP_COEFFICIENTS: [f32; 8] =
     [1.0 / 5040.0, 1.0 / 720.0, 1.0 / 120.0, 1.0 / 24.0, 1.0 / 6.0, 0.5, 1.0, 1.0];
 
+/// `tanh(x) / x` near zero, by powers of `x²`, highest first.
+const TANH_COEFFICIENTS: [f32; 4] = [-17.0 / 315.0, 2.0 / 15.0, -1.0 / 3.0, 1.0];
+
+/// Of GELU: `0.5 (1 + tanh(y))` is `sigmoid(2y)`.
+const TWO_SQRT_2_OVER_PI: f32 = 1.595_769_2;
+const GELU_CUBIC: f32 = 0.044_715;
+
 /// `e^x`, within 2 units in the last place; below −87 it is 0 or tiny, above 88 it is about `f32::MAX`.
 #[inline(always)]
 pub(crate) fn exp(x: f32) -> f32 {
@@ -48,6 +55,43 @@ pub(crate) fn exp_lanes<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
     simd.mul_f32s(p, simd.transmute_f32s_u32s(scale))
 }
 
+/// [`sigmoid`] of every lane.
+#[inline(always)]
+pub(crate) fn sigmoid_lanes<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
+    let one = simd.splat_f32s(1.0);
+    simd.div_f32s(one, simd.add_f32s(one, exp_lanes(simd, simd.neg_f32s(x))))
+}
+
+/// [`silu`] of every lane.
+#[inline(always)]
+pub(crate) fn silu_lanes<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
+    simd.mul_f32s(x, sigmoid_lanes(simd, x))
+}
+
+/// [`tanh`] of every lane.
+#[inline(always)]
+pub(crate) fn tanh_lanes<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
+    let constant = |value: f32| simd.splat_f32s(value);
+    let one = constant(1.0);
+    let bounded = simd.min_f32s(simd.max_f32s(x, constant(-10.0)), constant(10.0));
+    let e = exp_lanes(simd, simd.add_f32s(bounded, bounded));
+    let wide = simd.div_f32s(simd.sub_f32s(e, one), simd.add_f32s(e, one));
+    let square = simd.mul_f32s(x, x);
+    let mut series = constant(TANH_COEFFICIENTS[0]);
+    for &coefficient in &TANH_COEFFICIENTS[1..] {
+        series = simd.mul_add_f32s(square, series, constant(coefficient));
+    }
+    simd.select_f32s(simd.less_than_f32s(square, constant(0.01)), simd.mul_f32s(series, x), wide)
+}
+
+/// [`gelu_tanh`] of every lane.
+#[inline(always)]
+pub(crate) fn gelu_lanes<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
+    let cubic = simd.mul_f32s(simd.mul_f32s(simd.splat_f32s(GELU_CUBIC), x), x);
+    let y = simd.mul_f32s(simd.splat_f32s(TWO_SQRT_2_OVER_PI), simd.mul_add_f32s(cubic, x, x));
+    simd.mul_f32s(x, sigmoid_lanes(simd, y))
+}
+
 /// `1 / (1 + e^-x)`.
 #[inline(always)]
 pub(crate) fn sigmoid(x: f32) -> f32 {
@@ -66,17 +110,17 @@ pub(crate) fn tanh(x: f32) -> f32 {
     let e = exp(2.0 * min(max(x, -10.0), 10.0));
     let wide = (e - 1.0) / (e + 1.0);
     let square = x * x;
-    let series =
-        square.mul_add(square.mul_add(square.mul_add(-17.0 / 315.0, 2.0 / 15.0), -1.0 / 3.0), 1.0) * x;
-    if square < 0.01 { series } else { wide }
+    let mut series = TANH_COEFFICIENTS[0];
+    for &coefficient in &TANH_COEFFICIENTS[1..] {
+        series = square.mul_add(series, coefficient);
+    }
+    if square < 0.01 { series * x } else { wide }
 }
 
 /// The tanh approximation of GELU (Hendrycks & Gimpel 2016, equation 2).
 #[inline(always)]
 pub(crate) fn gelu_tanh(x: f32) -> f32 {
-    // 0.5 (1 + tanh(y)) = sigmoid(2y)
-    const TWO_SQRT_2_OVER_PI: f32 = 1.595_769_2;
-    let y = TWO_SQRT_2_OVER_PI * (0.044_715 * x * x).mul_add(x, x);
+    let y = TWO_SQRT_2_OVER_PI * (GELU_CUBIC * x * x).mul_add(x, x);
     x * sigmoid(y)
 }
 
@@ -131,22 +175,33 @@ mod tests {
     }
 
     #[test]
-    fn lanes_hold_the_same_exponentials() {
-        struct Lanes<'a>(&'a [f32], &'a mut [f32]);
+    fn lanes_hold_the_same_functions() {
+        struct Lanes<'a>(&'a [f32], &'a mut [f32], usize);
         impl pulp::WithSimd for Lanes<'_> {
             type Output = ();
             #[inline(always)]
             fn with_simd<S: Simd>(self, simd: S) {
                 let (x, y) = (S::as_simd_f32s(self.0).0, S::as_mut_simd_f32s(self.1).0);
                 for (y, &x) in y.iter_mut().zip(x) {
-                    *y = exp_lanes(simd, x);
+                    *y = match self.2 {
+                        0 => exp_lanes(simd, x),
+                        1 => sigmoid_lanes(simd, x),
+                        2 => silu_lanes(simd, x),
+                        3 => tanh_lanes(simd, x),
+                        _ => gelu_lanes(simd, x),
+                    };
                 }
             }
         }
+        let functions = [exp, sigmoid, silu, tanh, gelu_tanh];
         let x: Vec<f32> = range(-100.0, 100.0).take(100_000).collect();
-        let mut y = vec![0.0; x.len()];
-        pulp::Arch::new().dispatch(Lanes(&x, &mut y));
-        assert!(x.iter().zip(&y).all(|(&x, &y)| y == exp(x)));
+        for (index, function) in functions.into_iter().enumerate() {
+            let mut y = vec![0.0; x.len()];
+            pulp::Arch::new().dispatch(Lanes(&x, &mut y, index));
+            for (&x, &y) in x.iter().zip(&y) {
+                assert_eq!(y, function(x), "function {index} at {x}");
+            }
+        }
     }
 
     #[test]

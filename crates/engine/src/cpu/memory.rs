@@ -1,12 +1,54 @@
 //! Buffers that come back: a tensor's memory returns to its device when the last handle is dropped, and the next
 //! tensor of about that size takes it. A loop that repeats its shapes therefore allocates nothing.
 
-use std::{collections::HashMap, mem::size_of, ops::Deref, sync::Arc};
+use std::{
+    collections::HashMap,
+    marker::PhantomData,
+    mem::size_of,
+    ops::{Deref, DerefMut},
+    sync::Arc,
+};
 
+use bytemuck::{Pod, Zeroable};
 use parking_lot::Mutex;
 
 /// Freed memory that is kept for reuse, at most: beyond it, freed buffers go back to the system.
 const KEPT_BYTES: usize = 1 << 30;
+
+/// A cache line, which is also the widest vector: one that began elsewhere would touch two lines.
+#[derive(Clone, Copy, Pod, Zeroable)]
+#[repr(C, align(64))]
+struct Line([u8; 64]);
+
+/// Elements that begin at a cache line.
+pub(crate) struct Lines<T> {
+    lines: Vec<Line>,
+    len: usize,
+    elements: PhantomData<T>,
+}
+
+impl<T: Pod> Lines<T> {
+    pub(crate) fn zeros(len: usize) -> Self {
+        let lines = vec![Line([0; 64]); (len * size_of::<T>()).div_ceil(size_of::<Line>())];
+        Self { lines, len, elements: PhantomData }
+    }
+}
+
+impl<T: Pod> Deref for Lines<T> {
+    type Target = [T];
+
+    #[inline]
+    fn deref(&self) -> &[T] {
+        &bytemuck::cast_slice(&self.lines)[..self.len]
+    }
+}
+
+impl<T: Pod> DerefMut for Lines<T> {
+    #[inline]
+    fn deref_mut(&mut self) -> &mut [T] {
+        &mut bytemuck::cast_slice_mut(&mut self.lines)[..self.len]
+    }
+}
 
 /// Where the buffers of one element type wait for their next use.
 pub(crate) struct Pool<T> {
@@ -14,11 +56,11 @@ pub(crate) struct Pool<T> {
 }
 
 struct Free<T> {
-    by_capacity: HashMap<usize, Vec<Arc<Vec<T>>>>,
+    by_capacity: HashMap<usize, Vec<Arc<Lines<T>>>>,
     bytes: usize,
 }
 
-impl<T: Copy + Default> Pool<T> {
+impl<T: Pod> Pool<T> {
     pub(crate) fn new() -> Arc<Self> {
         Arc::new(Self { free: Mutex::new(Free { by_capacity: HashMap::new(), bytes: 0 }) })
     }
@@ -34,13 +76,18 @@ impl<T: Copy + Default> Pool<T> {
             }
             block
         };
-        let block = reused.unwrap_or_else(|| Arc::new(vec![T::default(); capacity]));
+        let block = reused.unwrap_or_else(|| Arc::new(Lines::zeros(capacity)));
         Buffer { block: Some(block), pool: Arc::clone(self) }
     }
 
-    /// A buffer around memory that already holds the data. Not kept for reuse unless its size is a class of the pool.
-    pub(crate) fn adopt(self: &Arc<Self>, data: Vec<T>) -> Buffer<T> {
-        Buffer { block: Some(Arc::new(data)), pool: Arc::clone(self) }
+    /// A buffer of these elements.
+    pub(crate) fn collect(self: &Arc<Self>, elements: impl ExactSizeIterator<Item = T>) -> Buffer<T> {
+        let mut buffer = self.take(elements.len());
+        // Fresh from the pool, it is not shared.
+        if let Some(target) = buffer.unique() {
+            target.iter_mut().zip(elements).for_each(|(target, element)| *target = element);
+        }
+        buffer
     }
 
     /// Gives all waiting memory back to the system.
@@ -50,10 +97,10 @@ impl<T: Copy + Default> Pool<T> {
         free.bytes = 0;
     }
 
-    fn put(&self, block: Arc<Vec<T>>) {
+    fn put(&self, block: Arc<Lines<T>>) {
         let capacity = block.len();
         let bytes = capacity * size_of::<T>();
-        if capacity == 0 || capacity != size_class(capacity) {
+        if capacity == 0 {
             return;
         }
         let mut free = self.free.lock();
@@ -71,34 +118,34 @@ fn size_class(len: usize) -> usize {
 }
 
 /// Shared memory of `T`s; clones share it, the last one hands it back to its pool.
-pub(crate) struct Buffer<T: Copy + Default> {
-    block: Option<Arc<Vec<T>>>,
+pub(crate) struct Buffer<T: Pod> {
+    block: Option<Arc<Lines<T>>>,
     pool: Arc<Pool<T>>,
 }
 
-impl<T: Copy + Default> Buffer<T> {
+impl<T: Pod> Buffer<T> {
     /// The elements, if nobody else shares them.
     pub(crate) fn unique(&mut self) -> Option<&mut [T]> {
-        self.block.as_mut().and_then(Arc::get_mut).map(Vec::as_mut_slice)
+        self.block.as_mut().and_then(Arc::get_mut).map(|block| &mut **block)
     }
 }
 
-impl<T: Copy + Default> Clone for Buffer<T> {
+impl<T: Pod> Clone for Buffer<T> {
     fn clone(&self) -> Self {
         Self { block: self.block.clone(), pool: Arc::clone(&self.pool) }
     }
 }
 
-impl<T: Copy + Default> Deref for Buffer<T> {
+impl<T: Pod> Deref for Buffer<T> {
     type Target = [T];
 
     fn deref(&self) -> &[T] {
         // `block` is only empty while the buffer is being dropped.
-        self.block.as_ref().map_or(&[], |block| block.as_slice())
+        self.block.as_ref().map_or(&[], |block| block)
     }
 }
 
-impl<T: Copy + Default> Drop for Buffer<T> {
+impl<T: Pod> Drop for Buffer<T> {
     fn drop(&mut self) {
         // Two clones dropped at the same time may both see the other and free the memory instead: no harm.
         if let Some(mut block) = self.block.take()
@@ -133,6 +180,16 @@ mod tests {
         assert!(buffer.unique().is_none());
         drop(second);
         assert!(buffer.unique().is_some());
+    }
+
+    #[test]
+    fn buffers_begin_at_a_cache_line_and_hold_what_was_collected() {
+        let pool = Pool::<u8>::new();
+        for len in [0, 1, 63, 64, 65, 1000] {
+            let buffer = pool.collect((0..len).map(|index| index as u8));
+            assert_eq!(buffer.as_ptr().addr() % 64, 0);
+            assert!(buffer.iter().take(len as usize).zip(0..len).all(|(&found, index)| found == index as u8));
+        }
     }
 
     #[test]

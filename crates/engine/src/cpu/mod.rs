@@ -22,7 +22,7 @@ use rayon::{ThreadPool, ThreadPoolBuilder, Yield, prelude::*};
 
 use crate::{Error, Result};
 
-pub(crate) use memory::{Buffer, Pool};
+pub(crate) use memory::{Buffer, Lines, Pool};
 
 /// A pool of compute threads and the memory of the tensors that they make. Clones are handles to the same device.
 #[derive(Clone)]

@@ -45,22 +45,41 @@ impl<S: Simd> Cells<S, 2> for Halves {
     }
 }
 
-/// `sums[m] += rows[m] · panel` for `MR` rows of as many elements as the panel has rows.
+/// A stretch of the inner dimension of `MR` rows.
+#[derive(Clone, Copy)]
+pub(crate) struct Stretch<'a, const MR: usize> {
+    /// Its elements of each row, as many for all.
+    pub(crate) rows: [&'a [f32]; MR],
+    /// The row of the panel for the first element.
+    pub(crate) first: usize,
+}
+
+impl<const MR: usize> Stretch<'_, MR> {
+    pub(crate) const EMPTY: Self = Self { rows: [&[]; MR], first: 0 };
+}
+
+/// A tile of the result. Vectors that begin at a cache line are read sooner after they were written.
+#[repr(align(64))]
+pub(crate) struct Sums<S: Simd, const MR: usize, const V: usize>(pub(crate) [[S::f32s; V]; MR]);
+
+/// `sums[m] = start + rows[m] · panel` over some stretches of `MR` rows.
 #[inline(always)]
 pub(crate) fn multiply<S: Simd, C: Cells<S, V>, const MR: usize, const V: usize>(
     simd: S,
-    rows: &[&[f32]; MR],
+    stretches: &[Stretch<'_, MR>],
     panel: &[C::Cell],
-    sums: &mut [[S::f32s; V]; MR],
+    start: &[S::f32s; V],
+    sums: &mut Sums<S, MR, V>,
 ) {
-    simd.vectorize(Multiply { simd, rows, panel, sums, cells: PhantomData::<C> });
+    simd.vectorize(Multiply { simd, stretches, panel, start, sums, cells: PhantomData::<C> });
 }
 
 struct Multiply<'a, S: Simd, C: Cells<S, V>, const MR: usize, const V: usize> {
     simd: S,
-    rows: &'a [&'a [f32]; MR],
+    stretches: &'a [Stretch<'a, MR>],
     panel: &'a [C::Cell],
-    sums: &'a mut [[S::f32s; V]; MR],
+    start: &'a [S::f32s; V],
+    sums: &'a mut Sums<S, MR, V>,
     cells: PhantomData<C>,
 }
 
@@ -71,40 +90,44 @@ impl<S: Simd, C: Cells<S, V>, const MR: usize, const V: usize> WithSimd for Mult
     #[inline(always)]
     fn with_simd<Same: Simd>(self, _: Same) {
         let simd = self.simd;
-        // Arrays of known length need no check at each element, which would keep the sums out of the registers.
-        let (chunks, rest) = self.panel.as_chunks::<CHUNK>();
-        let mut row_chunks: [&[[f32; CHUNK]]; MR] = [&[]; MR];
-        let mut row_rests: [&[f32]; MR] = [&[]; MR];
-        for m in 0..MR {
-            let (chunk, rest) = self.rows[m][..self.panel.len()].as_chunks();
-            row_chunks[m] = &chunk[..chunks.len()];
-            row_rests[m] = rest;
-        }
-        let mut sums = *self.sums;
-        for (index, cells) in chunks.iter().enumerate() {
-            let mut elements = [&[0.0; CHUNK]; MR];
+        // They stay in registers over all stretches.
+        let mut sums = [*self.start; MR];
+        for Stretch { rows, first } in self.stretches {
+            let panel = &self.panel[*first..][..rows[0].len()];
+            // Arrays of known length need no check at each element, which would keep the sums out of the registers.
+            let (chunks, rest) = panel.as_chunks::<CHUNK>();
+            let mut row_chunks: [&[[f32; CHUNK]]; MR] = [&[]; MR];
+            let mut row_rests: [&[f32]; MR] = [&[]; MR];
             for m in 0..MR {
-                elements[m] = &row_chunks[m][index];
+                let (chunk, rest) = rows[m][..panel.len()].as_chunks();
+                row_chunks[m] = &chunk[..chunks.len()];
+                row_rests[m] = rest;
             }
-            for k in 0..CHUNK {
-                let columns = C::widen(simd, &cells[k]);
+            for (index, cells) in chunks.iter().enumerate() {
+                let mut elements = [&[0.0; CHUNK]; MR];
                 for m in 0..MR {
-                    let element = simd.splat_f32s(elements[m][k]);
+                    elements[m] = &row_chunks[m][index];
+                }
+                for k in 0..CHUNK {
+                    let columns = C::widen(simd, &cells[k]);
+                    for m in 0..MR {
+                        let element = simd.splat_f32s(elements[m][k]);
+                        for v in 0..V {
+                            sums[m][v] = simd.mul_add_f32s(element, columns[v], sums[m][v]);
+                        }
+                    }
+                }
+            }
+            for (k, cell) in rest.iter().enumerate() {
+                let columns = C::widen(simd, cell);
+                for m in 0..MR {
+                    let element = simd.splat_f32s(row_rests[m][k]);
                     for v in 0..V {
                         sums[m][v] = simd.mul_add_f32s(element, columns[v], sums[m][v]);
                     }
                 }
             }
         }
-        for (k, cell) in rest.iter().enumerate() {
-            let columns = C::widen(simd, cell);
-            for m in 0..MR {
-                let element = simd.splat_f32s(row_rests[m][k]);
-                for v in 0..V {
-                    sums[m][v] = simd.mul_add_f32s(element, columns[v], sums[m][v]);
-                }
-            }
-        }
-        *self.sums = sums;
+        self.sums.0 = sums;
     }
 }

@@ -11,9 +11,9 @@ use crate::{
     Device, Result, Shape, Tensor,
     cpu::{
         Cpu, RowKernel,
-        gemm::{Dense, Rows, VECTORS, accumulate, panel_columns},
+        gemm::{Dense, Rows, VECTORS, panel_columns},
         math,
-        tile::Plain,
+        tile::{Plain, Stretch, Sums, multiply},
     },
     error::ensure_shape,
 };
@@ -341,13 +341,14 @@ fn score_tile<S: Simd, const MR: usize>(
     scores: &mut [f32],
 ) {
     let lanes = VECTORS * S::F32_LANES;
-    let places = std::array::from_fn(|m| rows.place(key + m));
-    let mut acc = [[simd.splat_f32s(0.0); VECTORS]; MR];
+    let stretch = Stretch { rows: std::array::from_fn(|m| rows.elements(rows.place(key + m), ())), first: 0 };
+    let zero = [simd.splat_f32s(0.0); VECTORS];
+    let mut sums = Sums([zero; MR]);
     let columns = S::as_simd_f32s(columns).0.as_chunks::<VECTORS>().0;
-    accumulate::<S, _, Plain, MR, VECTORS>(simd, rows, &places, columns, &mut acc);
+    multiply::<S, Plain, MR, VECTORS>(simd, &[stretch], columns, &zero, &mut sums);
     let scores = S::as_mut_simd_f32s(&mut scores[key * lanes..][..MR * lanes]).0;
-    for (scores, acc) in scores.as_chunks_mut::<VECTORS>().0.iter_mut().zip(acc) {
-        *scores = acc;
+    for (scores, sums) in scores.as_chunks_mut::<VECTORS>().0.iter_mut().zip(sums.0) {
+        *scores = sums;
     }
 }
 

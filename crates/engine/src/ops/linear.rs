@@ -1,10 +1,11 @@
 //! Linear layers: `y = x Wᵀ + b`, with an activation or a gated residual in the same pass.
 
 use half::bf16;
+use pulp::Simd;
 
 use crate::{
     Device, Result, Tensor,
-    cpu::gemm::{Activate, Dense, Finish, Panels, gemm},
+    cpu::gemm::{Activate, Dense, Finish, Panels, gemm, load},
     error::ensure_shape,
     ops::Modulation,
 };
@@ -169,10 +170,11 @@ pub fn linear_add(mut residual: Tensor, x: &Tensor, layer: &Linear, gain: Gain<'
     // The sums need a place of their own: the residual is read where they are written.
     let mut sums = Tensor::empty(&layer.device, residual.shape());
     let old = residual.f32s(OP)?;
+    let columns = layer.out_features();
     let after = match gain {
-        Gain::Constant(gain) => After::AddScaled { old, gain },
+        Gain::Constant(gain) => After::AddScaled { old, columns, gain },
         Gain::PerFrame(modulation) => {
-            After::AddGated { old, gain: modulation.values(OP, rows, layer.out_features())? }
+            After::AddGated { old, columns, gain: modulation.values(OP, rows, columns)? }
         }
     };
     run(layer, &source, &after, sums.f32s_mut(OP)?)?;
@@ -198,31 +200,27 @@ fn run(layer: &Linear, rows: &Dense<'_>, finish: &After<'_>, out: &mut [f32]) ->
     Ok(())
 }
 
-/// What happens to the sums.
+/// What happens to the sums. `old` has as many columns as the result.
 enum After<'a> {
     Nothing,
     Activate(Activate),
-    AddScaled { old: &'a [f32], gain: f32 },
-    AddGated { old: &'a [f32], gain: super::norm::FrameValues<'a> },
+    AddScaled { old: &'a [f32], columns: usize, gain: f32 },
+    AddGated { old: &'a [f32], columns: usize, gain: super::norm::FrameValues<'a> },
 }
 
 impl Finish for After<'_> {
     #[inline(always)]
-    fn finish(&self, row: usize, out: &mut [f32]) {
+    fn finish<S: Simd>(&self, simd: S, row: usize, column: usize, count: usize, sums: S::f32s) -> S::f32s {
         match self {
-            Self::Nothing => {}
-            Self::Activate(activate) => activate.apply(out),
-            Self::AddScaled { old, gain } => {
-                let old = &old[row * out.len()..][..out.len()];
-                for (out, &old) in out.iter_mut().zip(old) {
-                    *out = gain.mul_add(*out, old);
-                }
+            Self::Nothing => sums,
+            Self::Activate(activate) => activate.lanes(simd, sums),
+            Self::AddScaled { old, columns, gain } => {
+                let old = load(simd, old, row * columns + column, count);
+                simd.mul_add_f32s(simd.splat_f32s(*gain), sums, old)
             }
-            Self::AddGated { old, gain } => {
-                let old = &old[row * out.len()..][..out.len()];
-                for ((out, &old), &gain) in out.iter_mut().zip(old).zip(gain.row(row)) {
-                    *out = gain.mul_add(*out, old);
-                }
+            Self::AddGated { old, columns, gain } => {
+                let old = load(simd, old, row * columns + column, count);
+                simd.mul_add_f32s(load(simd, gain.row(row), column, count), sums, old)
             }
         }
     }

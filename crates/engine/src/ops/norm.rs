@@ -53,7 +53,9 @@ impl<'a> FrameValues<'a> {
     /// The values for row `row`.
     #[inline(always)]
     pub(crate) fn row(&self, row: usize) -> &'a [f32] {
-        &self.values[row / self.rows_per_frame * self.stride..][..self.features]
+        // Most often there is but one frame, and a division takes as long as dozens of products.
+        let frame = if row < self.rows_per_frame { 0 } else { row / self.rows_per_frame };
+        &self.values[frame * self.stride..][..self.features]
     }
 }
 
