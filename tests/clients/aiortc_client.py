@@ -61,16 +61,16 @@ def middle(frame: VideoFrame) -> np.ndarray:
 
 
 class Server:
-    """The product, in a process and a data folder of its own."""
+    """The product, in a process and, unless one is given, a data folder of its own."""
 
-    def __init__(self, binary: str) -> None:
+    def __init__(self, binary: str, data: str | None = None) -> None:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self.port = probe.getsockname()[1]
         self.folder = tempfile.TemporaryDirectory(prefix="scope-aiortc-")
         self.log_path = os.path.join(self.folder.name, "output.txt")
         self.log = open(self.log_path, "wb")
-        environment = {**os.environ, "DAYDREAM_SCOPE_DIR": self.folder.name}
+        environment = {**os.environ, "DAYDREAM_SCOPE_DIR": data or self.folder.name}
         command = [binary, "-N", "--port", str(self.port), "--no-stun"]
         self.process = subprocess.Popen(command, env=environment, stdout=self.log, stderr=subprocess.STDOUT)
 

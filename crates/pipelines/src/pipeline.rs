@@ -2,6 +2,7 @@ use crate::{Effort, PipelineSchema, Snapshot};
 use scope_frame::{Frame, Image, Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -188,7 +189,7 @@ pub enum Output {
     /// A picture, on an output port. It is on its way to the viewer before the chunk ends.
     Frame {
         /// The port's name.
-        port: &'static str,
+        port: Cow<'static, str>,
         /// The picture.
         image: Image,
         /// The capture time of the input it derives from; `None` lets the pacer schedule it.
@@ -197,7 +198,7 @@ pub enum Output {
     /// A value for non-video ports: becomes a parameter of whatever is connected.
     Value {
         /// The port's name.
-        port: &'static str,
+        port: Cow<'static, str>,
         /// The value.
         value: Value,
     },

@@ -3,11 +3,26 @@
 //! Key names and the dialect (`anyOf` with `null`, titles, `ui` annotations) are those that existing clients read.
 
 use crate::InputMode;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
+/// Ports that a pipeline described from outside may have.
+const MAX_PORTS: usize = 64;
+/// Bytes of a port's name.
+const MAX_PORT_NAME: usize = 64;
+
+/// Why a document describes no pipeline.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the schema can't be used: {key}{}{problem}", if .key.is_empty() { "" } else { " " })]
+pub struct SchemaError {
+    /// The offending key, if it is one.
+    pub key: String,
+    /// What is wrong.
+    pub problem: String,
+}
+
 /// How embeddings of prompts are mixed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Interpolation {
     /// Weighted mean.
@@ -17,7 +32,7 @@ pub enum Interpolation {
 }
 
 /// Where in a chain a pipeline usually stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Usage {
     /// Before a generator.
@@ -27,7 +42,7 @@ pub enum Usage {
 }
 
 /// Everything clients know about a pipeline.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[allow(clippy::struct_excessive_bools)]
 pub struct PipelineSchema {
     /// Unique id, part of the wire format.
@@ -85,14 +100,17 @@ pub struct PipelineSchema {
     /// JSON Schema of its settings.
     pub config_schema: Value,
     /// Settings that differ by mode.
-    #[serde(skip_serializing_if = "Map::is_empty")]
+    #[serde(default, skip_serializing_if = "Map::is_empty")]
     pub mode_defaults: Map<String, Value>,
     /// The prompt a new user finds.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub default_prompt: Option<String>,
     /// Prompts worth trying.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub example_prompts: Vec<String>,
+    /// The plugin that it belongs to; `None` for what is built in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub plugin_name: Option<String>,
 }
 
 impl PipelineSchema {
@@ -134,7 +152,43 @@ impl PipelineSchema {
             mode_defaults: Map::new(),
             default_prompt: None,
             example_prompts: Vec::new(),
+            plugin_name: None,
         }
+    }
+
+    /// The schema that a document from outside describes: keys as in [`to_value`](Self::to_value), of which only `id` must be there. Settings
+    /// are added to those that every pipeline has; unknown keys are ignored.
+    ///
+    /// # Errors
+    /// [`SchemaError`].
+    pub fn from_value(document: &Value) -> Result<Self, SchemaError> {
+        let wrong = |key: &str, problem: &str| SchemaError { key: key.into(), problem: problem.into() };
+        let given = document.as_object().ok_or_else(|| wrong("", "the schema must be an object"))?;
+        let id = given.get("id").and_then(Value::as_str).ok_or_else(|| wrong("id", "must be a text"))?;
+        let name = given.get("name").and_then(Value::as_str).unwrap_or(id);
+        let mut whole = Self::new(id, name, name).to_value();
+        for (key, value) in given.iter().filter(|(key, _)| *key != "config_schema") {
+            whole[key.as_str()] = value.clone();
+        }
+        if let Some(settings) = given.get("config_schema") {
+            let settings = settings.as_object().ok_or_else(|| wrong("config_schema", "must be an object"))?;
+            for (key, value) in settings.iter().filter(|(key, _)| *key != "properties") {
+                whole["config_schema"][key.as_str()] = value.clone();
+            }
+            let properties = settings.get("properties").and_then(Value::as_object);
+            for (key, value) in properties.into_iter().flatten() {
+                whole["config_schema"]["properties"][key.as_str()] = value.clone();
+            }
+        }
+        let schema: Self = serde_json::from_value(whole).map_err(|error| wrong("", &error.to_string()))?;
+        if !schema.supported_modes.contains(&schema.default_mode) {
+            return Err(wrong("default_mode", "must be one of supported_modes"));
+        }
+        let ports = || schema.inputs.iter().chain(&schema.outputs);
+        if ports().count() > MAX_PORTS || ports().any(|port| port.is_empty() || port.len() > MAX_PORT_NAME) {
+            return Err(wrong("inputs, outputs", "are too many, or have a name that is empty or too long"));
+        }
+        Ok(schema)
     }
 
     /// Adds or replaces a setting.
@@ -187,7 +241,7 @@ impl PipelineSchema {
             "params": [],
             "continuous": false,
             "pipeline_meta": self.to_value(),
-            "plugin_name": null,
+            "plugin_name": self.plugin_name,
         })
     }
 }
@@ -216,8 +270,9 @@ fn base_properties() -> Value {
 
 #[cfg(test)]
 mod tests {
+    use super::PipelineSchema;
     use crate::Registry;
-    use serde_json::Value;
+    use serde_json::{Value, json};
 
     /// Facts of the wire format that clients were written against.
     const FACTS: &str = include_str!("../tests/passthrough.facts.json");
@@ -228,6 +283,36 @@ mod tests {
         let mut ours = Registry::builtin().get("passthrough").unwrap().schema().to_value();
         ours.as_object_mut().unwrap().remove("description");
         assert_eq!(ours, facts);
+    }
+
+    #[test]
+    fn a_schema_from_outside_says_what_differs_and_comes_back_whole() {
+        let document = json!({"id": "grain", "description": "Film grain.", "later": 1, "config_schema": {"properties": {
+            "amount": {"type": "number", "default": 0.5},
+        }}});
+        let schema = PipelineSchema::from_value(&document).unwrap();
+        assert_eq!((schema.name.as_str(), schema.description.as_str()), ("grain", "Film grain."));
+        assert!(schema.property("amount").is_some() && schema.property("height").is_some());
+        for pipeline in Registry::builtin().iter() {
+            let schema = pipeline.schema();
+            assert_eq!(PipelineSchema::from_value(&schema.to_value()).as_ref(), Ok(schema));
+        }
+    }
+
+    #[test]
+    fn a_schema_that_makes_no_sense_is_refused_with_the_key() {
+        let wrong = [
+            (json!([]), "object"),
+            (json!({"name": "x"}), "id"),
+            (json!({"id": "x", "supported_modes": ["text"]}), "default_mode"),
+            (json!({"id": "x", "supported_modes": ["dance"]}), "dance"),
+            (json!({"id": "x", "config_schema": 1}), "config_schema"),
+            (json!({"id": "x", "outputs": [""]}), "outputs"),
+        ];
+        for (document, word) in wrong {
+            let error = PipelineSchema::from_value(&document).unwrap_err().to_string();
+            assert!(error.contains(word), "{document}: {error}");
+        }
     }
 
     #[test]

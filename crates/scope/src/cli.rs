@@ -24,6 +24,11 @@ pub(crate) enum Command {
     Serve,
     /// List the pipelines.
     Pipelines,
+    /// Third-party pipelines: list, install, remove.
+    Plugins {
+        #[command(subcommand)]
+        command: crate::plugins::PluginsCommand,
+    },
     /// Say what this machine can do, and what is missing.
     Doctor {
         /// Print JSON.

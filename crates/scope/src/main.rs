@@ -4,6 +4,7 @@ mod allocator;
 mod browser;
 mod cli;
 mod doctor;
+mod plugins;
 mod run;
 mod settings;
 mod ui;
@@ -18,7 +19,8 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     let outcome = match &cli.command {
         None | Some(Command::Serve) => run::serve(&cli.options),
-        Some(Command::Pipelines) => pipelines().map(|()| ExitCode::SUCCESS),
+        Some(Command::Pipelines) => pipelines(&cli.options).map(|()| ExitCode::SUCCESS),
+        Some(Command::Plugins { command }) => plugins::run(&cli.options, command),
         Some(Command::Doctor { json }) => doctor::run(&cli.options, *json),
     };
     outcome.unwrap_or_else(|error| {
@@ -29,9 +31,10 @@ fn main() -> ExitCode {
 }
 
 /// Lists the pipelines: id, name, description.
-fn pipelines() -> anyhow::Result<()> {
+fn pipelines(options: &cli::Options) -> anyhow::Result<()> {
+    let (registry, _) = plugins::registry(&settings::from_process(options)?);
     let mut out = std::io::stdout().lock();
-    for pipeline in scope_pipelines::Registry::builtin().iter() {
+    for pipeline in registry.iter() {
         let schema = pipeline.schema();
         writeln!(out, "{:<24} {}  {}", schema.id, schema.name, schema.description)?;
     }

@@ -2,9 +2,8 @@
 
 use crate::cli::Options;
 use crate::settings::{self, Settings};
-use crate::{allocator, browser, ui};
+use crate::{allocator, browser, plugins, ui};
 use anyhow::{Context, Result, anyhow};
-use scope_pipelines::Registry;
 use scope_server::{Service, Stop, logs, router};
 use std::io::Write;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
@@ -25,8 +24,13 @@ pub(crate) fn serve(options: &Options) -> Result<ExitCode> {
     log_panics();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let data = settings.config.dirs.data.clone();
-    let service = Service::new(settings.config.clone(), Registry::builtin_on(settings.compute), ui::UI, log);
-    let service = Arc::new(service.with_context(|| format!("{} cannot be used", data.display()))?);
+    let (registry, plugins) = plugins::registry(&settings);
+    for broken in &plugins.broken {
+        tracing::warn!("the plugin {} can't be used: {}", broken.name, broken.problem);
+    }
+    let service = Service::new(settings.config.clone(), registry, ui::UI, log);
+    let service = service.with_context(|| format!("{} cannot be used", data.display()))?;
+    let service = Arc::new(service.with_plugins(plugins));
     let stop = runtime.block_on(until_stopped(&service, &settings))?;
     service.models.stop();
     let token = service.gate.credentials.token().to_owned();

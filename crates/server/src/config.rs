@@ -23,6 +23,8 @@ pub struct Dirs {
     pub logs: PathBuf,
     /// Recordings in progress.
     pub recordings: PathBuf,
+    /// Installed plugins.
+    pub plugins: PathBuf,
     /// Other directories whose files parameters may name.
     pub extra_roots: Vec<PathBuf>,
 }
@@ -37,6 +39,7 @@ impl Dirs {
             assets: data.join("assets"),
             logs: data.join("logs"),
             recordings: data.join("recordings"),
+            plugins: data.join("plugins"),
             lora_shared: None,
             extra_roots: Vec::new(),
             models,

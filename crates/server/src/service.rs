@@ -15,6 +15,7 @@ use crate::sessions::Sessions;
 use crate::ui::Ui;
 use crate::webrtc::WebRtc;
 use scope_pipelines::{LoadParams, Registry};
+use scope_plugins::Scan;
 use scope_stream::{LoadRequest, ModelManager};
 use std::io;
 use std::net::IpAddr;
@@ -43,6 +44,8 @@ pub struct Service {
     pub files: Arc<SandboxedAssets>,
     /// Loaded pipelines.
     pub models: Arc<ModelManager>,
+    /// Installed plugins, whose pipelines are in the registry.
+    pub plugins: Scan,
     /// Running sessions.
     pub sessions: Sessions,
     /// Connected clients.
@@ -85,6 +88,7 @@ impl Service {
                 scope_media::still::decode(bytes).map_err(|error| error.to_string())
             })),
             models: ModelManager::new(registry)?,
+            plugins: Scan::default(),
             sessions: Sessions::default(),
             webrtc: WebRtc::default(),
             keys: Arc::new(KeyStore::new(&dirs.data, |name| std::env::var(name).ok())),
@@ -99,6 +103,12 @@ impl Service {
             stop: watch::Sender::new(None),
             config,
         })
+    }
+
+    /// Names the plugins that the registry's other pipelines come from.
+    #[must_use]
+    pub fn with_plugins(self, plugins: Scan) -> Self {
+        Self { plugins, ..self }
     }
 
     /// The STUN and TURN servers to use now.

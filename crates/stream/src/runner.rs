@@ -332,9 +332,9 @@ impl Runner<'_> {
         let mut emit = |output: Output| match output {
             Output::Frame { port, image, captured_at } => {
                 frames += 1;
-                self.forward_frame(port, image, captured_at, stamp);
+                self.forward_frame(&port, image, captured_at, stamp);
             }
-            Output::Value { port, value } => self.forward_value(port, &value, stamp.revision),
+            Output::Value { port, value } => self.forward_value(&port, &value, stamp.revision),
         };
         let outcome = generator.generate(input, &mut emit);
         // As a group: what a chunk brings at once took all of its time.

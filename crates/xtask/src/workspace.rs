@@ -12,13 +12,18 @@ use crate::steps::Outcome;
 /// Crate → crates of ours that it may use. Arrows never point back: ARCHITECTURE.md says why.
 const DIRECTIONS: &[(&str, &[&str])] = &[
     ("scope-engine", &[]),
+    ("scope-plugin", &[]),
+    ("scope-plugins", &["scope-frame", "scope-pipelines", "scope-plugin"]),
     ("scope-models", &["scope-engine"]),
     ("scope-frame", &[]),
     ("scope-media", &["scope-frame"]),
     ("scope-store", &[]),
     ("scope-pipelines", &["scope-engine", "scope-frame", "scope-models", "scope-store"]),
     ("scope-stream", &["scope-frame", "scope-media", "scope-pipelines"]),
-    ("scope-server", &["scope-frame", "scope-media", "scope-pipelines", "scope-store", "scope-stream"]),
+    (
+        "scope-server",
+        &["scope-frame", "scope-media", "scope-pipelines", "scope-plugins", "scope-store", "scope-stream"],
+    ),
     (
         "scope",
         &[
@@ -28,6 +33,7 @@ const DIRECTIONS: &[(&str, &[&str])] = &[
             "scope-frame",
             "scope-media",
             "scope-pipelines",
+            "scope-plugins",
             "scope-stream",
             "scope-server",
         ],

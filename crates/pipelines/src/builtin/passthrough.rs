@@ -56,7 +56,11 @@ impl Generator for Run {
         emit: &mut (dyn FnMut(Output) + Send),
     ) -> Result<ChunkReport, GenerateError> {
         for frame in chunk.inputs.remove("video").unwrap_or_default() {
-            emit(Output::Frame { port: "video", image: frame.image, captured_at: Some(frame.captured_at) });
+            emit(Output::Frame {
+                port: "video".into(),
+                image: frame.image,
+                captured_at: Some(frame.captured_at),
+            });
         }
         Ok(ChunkReport::default())
     }

@@ -195,7 +195,11 @@ impl Generator for Run {
             let input = inputs.get(index);
             let image = self.draw(rgb, input.map(|frame| &frame.image))?;
             self.counter = self.counter.wrapping_add(1);
-            emit(Output::Frame { port: "video", image, captured_at: input.map(|frame| frame.captured_at) });
+            emit(Output::Frame {
+                port: "video".into(),
+                image,
+                captured_at: input.map(|frame| frame.captured_at),
+            });
         }
         Ok(report)
     }

@@ -149,7 +149,7 @@ impl Show<'_> {
                 .and_then(|image| image.resized(shown_width as u32, shown_height as u32, Fit::Stretch))
                 .map_err(|error| failed(&error))?;
             let captured_at = self.captured_at(decoded.first + index, decoded.total);
-            (self.emit)(Output::Frame { port: VIDEO, image, captured_at });
+            (self.emit)(Output::Frame { port: VIDEO.into(), image, captured_at });
         }
         Ok(())
     }

@@ -7,6 +7,7 @@ mod docs;
 mod document;
 mod logs;
 mod pipelines;
+mod plugins;
 mod recordings;
 mod sessions;
 mod settings;
@@ -43,6 +44,7 @@ fn documented() -> OpenApiRouter<Arc<Service>> {
         .merge(logs::routes())
         .merge(settings::routes())
         .merge(pipelines::routes())
+        .merge(plugins::routes())
         .merge(sessions::routes())
         .merge(recordings::routes())
         .merge(crate::webrtc::routes().layer(DefaultBodyLimit::max(MAX_OFFER_BYTES)))

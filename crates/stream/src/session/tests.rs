@@ -44,7 +44,11 @@ impl Generator for MoodyRun {
             _ => {}
         }
         for frame in chunk.inputs.remove("video").unwrap_or_default() {
-            emit(Output::Frame { port: "video", image: frame.image, captured_at: Some(frame.captured_at) });
+            emit(Output::Frame {
+                port: "video".into(),
+                image: frame.image,
+                captured_at: Some(frame.captured_at),
+            });
         }
         Ok(ChunkReport::default())
     }

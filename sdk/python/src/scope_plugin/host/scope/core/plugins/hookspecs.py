@@ -1,0 +1,5 @@
+"""The marker under its other name."""
+
+from scope.core import hookimpl
+
+__all__ = ["hookimpl"]

@@ -1,0 +1,1 @@
+"""A pipeline class as packages for another host have them."""
