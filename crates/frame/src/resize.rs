@@ -1,6 +1,7 @@
 use crate::{Image, ImageError, MAX_DIMENSION, PixelFormat};
-use fast_image_resize::images::{Image as Pixels, ImageRef};
-use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer};
+use fast_image_resize::images::{Image as Pixels, TypedImageRef};
+use fast_image_resize::pixels::{U8, U8x3};
+use fast_image_resize::{FilterType, PixelTrait, ResizeAlg, ResizeOptions, Resizer};
 use std::cell::RefCell;
 
 /// How a picture is brought to another shape.
@@ -31,14 +32,14 @@ impl Image {
         };
         let mut data = Vec::with_capacity(self.format().byte_len(width, height));
         match self.planes() {
-            None => data = plane(self.data(), self.size(), (width, height), PixelType::U8x3, crop)?,
+            None => data = plane::<U8x3>(self.data(), self.size(), (width, height), crop)?,
             Some(planes) => {
                 for (index, source) in planes.into_iter().enumerate() {
                     let half = |(w, h): (u32, u32)| {
                         if index == 0 { (w, h) } else { (w.div_ceil(2), h.div_ceil(2)) }
                     };
                     let (from, to) = (half(self.size()), half((width, height)));
-                    data.extend(plane(source, from, to, PixelType::U8, crop)?);
+                    data.extend(plane::<U8>(source, from, to, crop)?);
                 }
             }
         }
@@ -80,11 +81,11 @@ fn cover(from: (u32, u32), to: (u32, u32)) -> (f64, f64, f64, f64) {
     }
 }
 
-fn plane(
+/// Generic over the pixel: with the type known only at run time the code of all fifteen would be compiled into this crate.
+fn plane<P: PixelTrait>(
     source: &[u8],
     (from_w, from_h): (u32, u32),
     (to_w, to_h): (u32, u32),
-    pixel: PixelType,
     (left, top, part_w, part_h): (f64, f64, f64, f64),
 ) -> Result<Vec<u8>, ImageError> {
     thread_local! {
@@ -97,10 +98,12 @@ fn plane(
         .resize_alg(ResizeAlg::Convolution(FilterType::Bilinear))
         .use_alpha(false)
         .crop(left * w, top * h, part_w * w, part_h * h);
-    let source = ImageRef::new(from_w, from_h, source, pixel).map_err(|error| failed(&error))?;
-    let mut target = Pixels::new(to_w, to_h, pixel);
+    let source = TypedImageRef::<P>::from_buffer(from_w, from_h, source).map_err(|error| failed(&error))?;
+    let mut target = Pixels::new(to_w, to_h, P::pixel_type());
+    // Just made of such pixels.
+    let mut pixels = target.typed_image_mut::<P>().ok_or_else(|| failed(&"pixels of another kind"))?;
     RESIZER
-        .with_borrow_mut(|resizer| resizer.resize(&source, &mut target, &options))
+        .with_borrow_mut(|resizer| resizer.resize_typed(&source, &mut pixels, &options))
         .map_err(|error| failed(&error))?;
     Ok(target.into_vec())
 }
