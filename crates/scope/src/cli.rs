@@ -29,6 +29,11 @@ pub(crate) enum Command {
         #[command(subcommand)]
         command: crate::plugins::PluginsCommand,
     },
+    /// Look at the files of models, download, verify or remove them.
+    Models {
+        #[command(subcommand)]
+        command: crate::models::ModelsCommand,
+    },
     /// Say what this machine can do, and what is missing.
     Doctor {
         /// Print JSON.
@@ -112,6 +117,18 @@ pub(crate) struct Options {
     /// Size of one upload in MiB [default: 2048]
     #[arg(long, global = true, value_name = "MIB", env = "SCOPE_MAX_UPLOAD_MB")]
     pub(crate) max_upload_mb: Option<u64>,
+    /// Take Hugging Face's files from this mirror
+    #[arg(long, global = true, value_name = "URL", env = "HF_ENDPOINT")]
+    pub(crate) hf_endpoint: Option<String>,
+    /// Let downloads be redirected to this host as well; may be repeated
+    #[arg(
+        long,
+        global = true,
+        value_name = "https://HOST",
+        env = "SCOPE_DOWNLOAD_HOST",
+        value_delimiter = ','
+    )]
+    pub(crate) download_host: Vec<String>,
     /// Load this pipeline at the start
     #[arg(long, global = true, value_name = "ID", env = "PIPELINE")]
     pub(crate) pipeline: Option<String>,

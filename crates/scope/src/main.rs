@@ -4,6 +4,7 @@ mod allocator;
 mod browser;
 mod cli;
 mod doctor;
+mod models;
 mod plugins;
 mod run;
 mod settings;
@@ -22,6 +23,7 @@ fn main() -> ExitCode {
         Some(Command::Pipelines) => pipelines(&cli.options).map(|()| ExitCode::SUCCESS),
         Some(Command::Plugins { command }) => plugins::run(&cli.options, command),
         Some(Command::Doctor { json }) => doctor::run(&cli.options, *json),
+        Some(Command::Models { command }) => models::run(&cli.options, command),
     };
     outcome.unwrap_or_else(|error| {
         // The terminal is all there is.

@@ -35,6 +35,8 @@ struct File {
     media_port: Option<u16>,
     max_sessions: Option<usize>,
     max_upload_mb: Option<u64>,
+    hf_endpoint: Option<String>,
+    download_host: Vec<String>,
     pipeline: Option<String>,
     no_load_ahead: bool,
     threads: Option<NonZeroUsize>,
@@ -79,6 +81,8 @@ fn merge(options: &Options, env: Env<'_>, home: &Path) -> Result<Settings> {
     config.max_sessions = options.max_sessions.or(file.max_sessions).unwrap_or(config.max_sessions);
     let upload_mb = options.max_upload_mb.or(file.max_upload_mb);
     config.max_upload_bytes = upload_mb.map_or(config.max_upload_bytes, |mb| mb.saturating_mul(1 << 20));
+    config.hf_endpoint = options.hf_endpoint.clone().or(file.hf_endpoint).filter(|url| !url.is_empty());
+    config.download_hosts = either(&options.download_host, file.download_host);
     config.preload = options.pipeline.clone().or(file.pipeline).filter(|id| !id.is_empty());
     config.load_ahead = !options.no_load_ahead && !file.no_load_ahead;
     let compute = Compute { threads: options.threads.or(file.threads) };

@@ -79,6 +79,10 @@ pub struct Config {
     pub max_sessions: usize,
     /// Bytes that one upload may have.
     pub max_upload_bytes: u64,
+    /// Where Hugging Face's files come from instead: a mirror that the user trusts.
+    pub hf_endpoint: Option<String>,
+    /// More hosts that files may be redirected to, as `https://HOST[:PORT]`.
+    pub download_hosts: Vec<String>,
     /// Pipeline to load in the background after the start.
     pub preload: Option<String>,
     /// Whether the pipeline of newcomers is loaded ahead, unseen, when no other is to be loaded at the start.
@@ -107,6 +111,8 @@ impl Config {
             body_timeout: Duration::from_secs(30),
             max_sessions: 8,
             max_upload_bytes: 2 << 30,
+            hf_endpoint: None,
+            download_hosts: Vec::new(),
             preload: None,
             load_ahead: true,
             version: env!("CARGO_PKG_VERSION"),

@@ -13,6 +13,7 @@
 
 pub mod assets;
 mod config;
+mod downloads;
 mod drain;
 mod events;
 pub mod hardware;
@@ -20,6 +21,7 @@ pub mod http;
 pub mod ice;
 mod keys;
 pub mod logs;
+mod loras;
 mod metrics;
 mod onboarding;
 mod routes;
@@ -31,6 +33,7 @@ mod ui;
 pub mod webrtc;
 
 pub use config::{Config, Dirs};
+pub use downloads::model_store;
 pub use events::{Event, Events, Watcher};
 pub use keys::{KeyEntry, KeySource, KeyStore};
 pub use metrics::{Metrics, PrometheusText};

@@ -34,6 +34,7 @@ pub async fn serve(listener: TcpListener, router: Router, service: Arc<Service>)
     let connections = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     let (closing, _) = watch::channel(false);
     let watching = tokio::spawn(Arc::clone(&service).watch_models());
+    let watching_downloads = tokio::spawn(Arc::clone(&service).watch_downloads());
     let stop = loop {
         let accepted = tokio::select! {
             stop = service.stopped() => break stop,
@@ -51,6 +52,7 @@ pub async fn serve(listener: TcpListener, router: Router, service: Arc<Service>)
     };
     drop(listener);
     watching.abort();
+    watching_downloads.abort();
     // Sessions end while requests drain: their clients should hear of it while they can.
     closing.send_replace(true);
     let all = u32::try_from(MAX_CONNECTIONS).unwrap_or(u32::MAX);

@@ -16,6 +16,7 @@ use crate::ui::Ui;
 use crate::webrtc::WebRtc;
 use scope_pipelines::{LoadParams, Registry};
 use scope_plugins::Scan;
+use scope_store::{LoraStore, Secrets, Store};
 use scope_stream::{LoadRequest, ModelManager};
 use std::io;
 use std::net::IpAddr;
@@ -42,6 +43,10 @@ pub struct Service {
     pub assets: AssetStore,
     /// Files that parameters name, inside the directories that they may name.
     pub files: Arc<SandboxedAssets>,
+    /// The files of models.
+    pub store: Arc<Store>,
+    /// LoRA adapters.
+    pub loras: LoraStore,
     /// Loaded pipelines.
     pub models: Arc<ModelManager>,
     /// Installed plugins, whose pipelines are in the registry.
@@ -81,6 +86,10 @@ impl Service {
         let token = config.token.clone().map_or_else(new_token, Ok)?;
         let roots = [&dirs.assets, &dirs.lora, &dirs.models];
         let roots = roots.into_iter().chain(&dirs.lora_shared).chain(&dirs.extra_roots).cloned();
+        let keys = Arc::new(KeyStore::new(&dirs.data, |name| std::env::var(name).ok()));
+        let store = crate::model_store(&config, Arc::clone(&keys)).map_err(io::Error::other)?;
+        let loras = crate::loras::lora_store(&config, Arc::clone(&keys) as Arc<dyn Secrets>);
+        let loras = loras.map_err(io::Error::other)?;
         Ok(Self {
             gate: Gate::new(policy(&config), Credentials::new(token, &key)),
             assets: AssetStore::new(&dirs.assets),
@@ -91,7 +100,9 @@ impl Service {
             plugins: Scan::default(),
             sessions: Sessions::default(),
             webrtc: WebRtc::default(),
-            keys: Arc::new(KeyStore::new(&dirs.data, |name| std::env::var(name).ok())),
+            keys,
+            store: Arc::new(store),
+            loras,
             onboarding: Arc::new(OnboardingStore::new(&dirs.data)),
             ice: IceServers::new(ice_config(&config)),
             log,

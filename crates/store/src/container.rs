@@ -52,6 +52,21 @@ pub(crate) fn look(path: &Path, len: u64) -> io::Result<Verdict> {
 
 /// How long a safetensors file should be, by its table.
 fn safetensors_length(file: &mut impl Read) -> io::Result<Option<u64>> {
+    Ok(read_table(file)?.map(|table| table.length))
+}
+
+/// The table at the beginning of a safetensors file.
+pub(crate) struct Table {
+    /// How long the file should be.
+    pub(crate) length: u64,
+    /// How many tensors it has.
+    pub(crate) tensors: usize,
+    /// What its maker wrote into it.
+    pub(crate) metadata: BTreeMap<String, String>,
+}
+
+/// Reads the table of a safetensors file; `None` when it has none.
+pub(crate) fn read_table(file: &mut impl Read) -> io::Result<Option<Table>> {
     #[derive(Deserialize)]
     struct Tensor {
         data_offsets: (u64, u64),
@@ -69,13 +84,15 @@ fn safetensors_length(file: &mut impl Read) -> io::Result<Option<u64>> {
         return Ok(None);
     }
     let Ok(mut table) = serde_json::from_slice::<BTreeMap<String, Value>>(&table) else { return Ok(None) };
-    table.remove("__metadata__");
+    let metadata = table.remove("__metadata__").and_then(|metadata| serde_json::from_value(metadata).ok());
+    let tensors = table.len();
     let mut end = 0;
     for tensor in table.into_values() {
         let Ok(tensor) = serde_json::from_value::<Tensor>(tensor) else { return Ok(None) };
         end = end.max(tensor.data_offsets.1);
     }
-    Ok(length.checked_add(8).and_then(|head| head.checked_add(end)))
+    let length = length.checked_add(8).and_then(|head| head.checked_add(end));
+    Ok(length.map(|length| Table { length, tensors, metadata: metadata.unwrap_or_default() }))
 }
 
 /// Fills `buffer`; `false` when the file ends before.

@@ -286,7 +286,8 @@ fn tag(headers: &HeaderMap, name: &str) -> Option<String> {
     (!tag.is_empty() && tag.len() <= 200).then(|| tag.to_owned())
 }
 
-fn check_status(answer: &Answer, patience: &Patience) -> Result<(), FetchError> {
+/// Turns an answer that is none into its error.
+pub(crate) fn check_status(answer: &Answer, patience: &Patience) -> Result<(), FetchError> {
     let response = &answer.response;
     let (status, host) = (response.status(), host_of(response));
     match status {

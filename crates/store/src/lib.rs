@@ -18,6 +18,7 @@ pub mod disposition;
 mod fetch;
 mod folder;
 mod ledger;
+mod lora;
 mod manifest;
 mod network;
 mod part;
@@ -29,6 +30,10 @@ pub use disk::{Disk, RealDisk};
 pub use fetch::{FetchError, Patience};
 pub use folder::{
     Damage, FileProblem, FileReport, FileState, ModelFiles, ModelFolder, Unavailable, format_bytes,
+};
+pub use lora::{
+    InstallRequest, Installed, LoraEntry, LoraError, LoraFolder, LoraProgress, LoraRecord, LoraSource,
+    LoraStore, LoraUpload, Provenance,
 };
 pub use manifest::{FileEntry, Manifest, ManifestError, PipelineEntry, Repository, Role, Settings, VaeType};
 pub use network::{

@@ -60,6 +60,13 @@ pub enum VaeType {
     LightTae,
 }
 
+impl VaeType {
+    /// The autoencoder that load parameters call `text`.
+    pub fn parse(text: &str) -> Option<Self> {
+        serde_json::from_value(text.into()).ok()
+    }
+}
+
 /// The load parameters that decide which files a pipeline needs. Quantisation is not among them: weights are quantised when
 /// they are loaded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -257,6 +257,11 @@ impl Network {
         Ok(Self { client, options, secrets })
     }
 
+    /// The same network with other keys.
+    pub(crate) fn with_secrets(&self, secrets: Arc<dyn Secrets>) -> Self {
+        Self { secrets, ..self.clone() }
+    }
+
     pub(crate) fn options(&self) -> &NetworkOptions {
         &self.options
     }

@@ -113,6 +113,24 @@ impl Part {
         Ok(())
     }
 
+    /// Where it lies.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Gives the file its name, unless something has it.
+    pub(crate) fn finish_new(self) -> io::Result<()> {
+        self.file.sync_all()?;
+        // Creating the name exclusively reserves it; renaming over it is atomic.
+        File::options().write(true).create_new(true).open(&self.target)?;
+        if let Err(error) = fs::rename(&self.path, &self.target) {
+            fs::remove_file(&self.target).ok();
+            return Err(error);
+        }
+        sync_folder(&self.target);
+        Ok(())
+    }
+
     /// Removes what is there.
     pub(crate) fn discard(self) -> io::Result<()> {
         fs::remove_file(&self.path)
@@ -189,6 +207,15 @@ mod tests {
         let cancelled =
             Part::open(dir.path(), &dir.path().join("sub/a.bin"), &Expected::default(), false, |_| false);
         assert!(matches!(cancelled, Err(PartError::Cancelled)));
+    }
+
+    #[test]
+    fn a_new_file_does_not_replace_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let part = open(dir.path(), &Expected::default()).unwrap();
+        fs::write(dir.path().join("sub/a.bin"), b"theirs").unwrap();
+        assert_eq!(part.finish_new().unwrap_err().kind(), io::ErrorKind::AlreadyExists);
+        assert_eq!(fs::read(dir.path().join("sub/a.bin")).unwrap(), b"theirs");
     }
 
     #[cfg(unix)]

@@ -7,10 +7,12 @@ use serde_json::json;
 
 /// What a watching page should know first.
 pub(super) fn current_events(service: &Service) -> Vec<Event> {
-    vec![
+    let downloads = service.download_events().into_iter().map(|data| Event { name: "models", data });
+    let core = [
         Event { name: "pipeline_status", data: json!(service.models.status()) },
         Event { name: "sessions", data: json!({"count": service.sessions.count()}) },
-    ]
+    ];
+    core.into_iter().chain(downloads).collect()
 }
 
 /// Numbers of the core.

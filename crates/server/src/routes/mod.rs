@@ -6,6 +6,8 @@ mod core;
 mod docs;
 mod document;
 mod logs;
+mod loras;
+mod models;
 mod pipelines;
 mod plugins;
 mod recordings;
@@ -45,6 +47,8 @@ fn documented() -> OpenApiRouter<Arc<Service>> {
         .merge(settings::routes())
         .merge(pipelines::routes())
         .merge(plugins::routes())
+        .merge(models::routes())
+        .merge(loras::routes())
         .merge(sessions::routes())
         .merge(recordings::routes())
         .merge(crate::webrtc::routes().layer(DefaultBodyLimit::max(MAX_OFFER_BYTES)))

@@ -1,7 +1,7 @@
 //! Which pipelines there are, and which are loaded.
 
 use crate::Service;
-use crate::http::{ApiError, ApiJson, ApiQuery, ApiResult, OptionalJson};
+use crate::http::{ApiError, ApiJson, ApiResult, OptionalJson};
 use crate::service::blocking;
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -26,8 +26,6 @@ pub(super) fn routes() -> OpenApiRouter<Arc<Service>> {
         .routes(routes!(clear_error))
         .routes(routes!(schemas))
         .routes(routes!(definitions))
-        .routes(routes!(models_status))
-        .routes(routes!(models_download))
 }
 
 /// The whole set of pipelines that should be loaded, in either of two shapes.
@@ -144,43 +142,6 @@ async fn schemas(State(service): State<Arc<Service>>) -> Json<Value> {
 async fn definitions(State(service): State<Arc<Service>>) -> Json<Value> {
     let nodes = service.models.registry().iter().map(|pipeline| pipeline.schema().node_definition());
     Json(json!({"nodes": nodes.collect::<Vec<_>>()}))
-}
-
-fn known(service: &Service, id: &str) -> ApiResult<()> {
-    let unknown = || {
-        let detail = format!(
-            "the pipeline {id:?} does not exist here; GET /api/v1/pipelines/schemas lists those that do"
-        );
-        ApiError::not_found(detail).with_code("unknown_pipeline")
-    };
-    service.models.registry().get(id).map(|_| ()).ok_or_else(unknown)
-}
-
-/// Whether a pipeline's weights are on disk. Those of built-in pipelines are part of the program.
-#[utoipa::path(get, path = "/api/v1/models/status", tag = "pipelines",
-    params(("pipeline_id" = String, Query)), responses((status = 200, body = Value), (status = 404)))]
-async fn models_status(State(service): State<Arc<Service>>, query: ApiQuery) -> ApiResult<Json<Value>> {
-    known(&service, query.required("pipeline_id")?)?;
-    Ok(Json(json!({"downloaded": true, "progress": null})))
-}
-
-#[derive(Debug, Deserialize, ToSchema)]
-struct DownloadBody {
-    pipeline_id: String,
-}
-
-/// Downloads a pipeline's weights, if it has any.
-#[utoipa::path(post, path = "/api/v1/models/download", tag = "pipelines", request_body = DownloadBody,
-    responses((status = 200, body = Value), (status = 400), (status = 404)))]
-async fn models_download(
-    State(service): State<Arc<Service>>,
-    ApiJson(body): ApiJson<DownloadBody>,
-) -> ApiResult<Json<Value>> {
-    if body.pipeline_id.is_empty() {
-        return Err(ApiError::bad_request("pipeline_id is empty"));
-    }
-    known(&service, &body.pipeline_id)?;
-    Ok(Json(json!({"message": format!("{} needs no download", body.pipeline_id)})))
 }
 
 #[cfg(test)]

@@ -25,7 +25,9 @@ impl Class {
     pub fn of(method: &axum::http::Method, path: &str) -> Self {
         let post = method == axum::http::Method::POST;
         match path {
-            "/api/v1/assets" if post => Self::Upload,
+            "/api/v1/assets" | "/api/v1/loras/upload" if post => Self::Upload,
+            "/api/v1/models" | "/api/v1/models/verify" => Self::Heavy,
+            "/api/v1/loras" | "/api/v1/lora/list" if !post => Self::Heavy,
             "/api/v1/webrtc/offer" | "/api/v1/webrtc/offer/{session_id}/restart" if post => Self::Offer,
             "/api/v1/assets" | "/api/v1/session/frame" | "/api/v1/hardware/info" => Self::Heavy,
             _ if path.starts_with("/api/v1/logs/") || path.starts_with("/api/v1/recordings/") => Self::Heavy,

@@ -332,7 +332,7 @@ fn send_bytes(
     for (name, value) in &served.headers {
         headers += &format!("{name}: {value}\r\n");
     }
-    if request.host == "hub.test" {
+    if request.host != "cdn.test" {
         headers += &format!("ETag: \"{}\"\r\n", git_blob(&served.content));
     }
     let status = match from {
