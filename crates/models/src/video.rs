@@ -2,7 +2,11 @@
 //!
 //! One [`VideoStream`] is one session. Weights are shared; all that a session remembers is here.
 
-use std::{error::Error as StdError, sync::Arc};
+use std::{
+    error::Error as StdError,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use scope_engine::{Tensor, ops};
 
@@ -100,6 +104,41 @@ pub struct Decoded {
     pub total: usize,
 }
 
+/// Where the time of a chunk went, as its caller waited for it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct StageTimes {
+    /// Text encoding; next to nothing for a chunk whose prompts were encoded before.
+    pub text: Duration,
+    /// Encoding the input video, its motion included; without one, drawing the noise.
+    pub encode: Duration,
+    /// Encoding the control signals and the context made anew.
+    pub control: Duration,
+    /// The transformer's steps, and its pass over what they made.
+    pub denoise: Duration,
+    /// Decoding the latents to pictures.
+    pub decode: Duration,
+}
+
+impl StageTimes {
+    /// Each stage by name, in the order in which a chunk goes through them.
+    #[must_use]
+    pub const fn named(&self) -> [(&'static str, Duration); 5] {
+        [
+            ("text", self.text),
+            ("encode", self.encode),
+            ("control", self.control),
+            ("denoise", self.denoise),
+            ("decode", self.decode),
+        ]
+    }
+}
+
+/// The time since `*last`, which becomes now.
+fn lap(last: &mut Instant) -> Duration {
+    let now = Instant::now();
+    now.duration_since(std::mem::replace(last, now))
+}
+
 /// Noise scale of an input video where the user sets none.
 const DEFAULT_NOISE_SCALE: f64 = 0.7;
 /// Pictures of a latent frame.
@@ -126,6 +165,7 @@ pub struct VideoStream {
     quirks: Quirks,
     /// The last chunk failed half-way.
     broken: bool,
+    stages: StageTimes,
 }
 
 impl VideoStream {
@@ -171,6 +211,7 @@ impl VideoStream {
             size,
             quirks,
             broken: false,
+            stages: StageTimes::default(),
         })
     }
 
@@ -178,6 +219,12 @@ impl VideoStream {
     #[must_use]
     pub fn chunks(&self) -> &ChunkStream {
         &self.chunks
+    }
+
+    /// Where the time of the last chunk went; of one that failed, up to where it got.
+    #[must_use]
+    pub fn stages(&self) -> &StageTimes {
+        &self.stages
     }
 
     /// Sets the strengths of the runtime adapters.
@@ -208,6 +255,8 @@ impl VideoStream {
         noise: &mut dyn NoiseSource,
         emit: &mut dyn FnMut(Decoded),
     ) -> Result<Tensor, VideoError> {
+        self.stages = StageTimes::default();
+        let mut last = Instant::now();
         let changed_mode = self.had_video != Some(call.video.is_some());
         let mut reset = call.reset || self.broken || changed_mode;
         let asked =
@@ -233,6 +282,7 @@ impl VideoStream {
         if conditioning.change != Change::None || !self.chunks.has_text() {
             self.chunks.set_text(&conditioning.embedding)?;
         }
+        self.stages.text = lap(&mut last);
 
         noise.begin(call.seed.wrapping_add(self.chunks.frame() as u64));
         let (latents, noise_scale) = match call.video {
@@ -242,6 +292,7 @@ impl VideoStream {
             }
             None => (self.blank(noise)?, None),
         };
+        self.stages.encode = lap(&mut last);
         let chunk_frames = self.chunks.family().chunk_frames;
         let mut encoder = StreamEncoder {
             autoencoder: &*self.autoencoder,
@@ -259,6 +310,7 @@ impl VideoStream {
                 .transpose()?,
             false => None,
         };
+        self.stages.control = lap(&mut last);
         let request = ChunkRequest {
             latents: &latents,
             steps: call.steps,
@@ -268,6 +320,7 @@ impl VideoStream {
             reencoded: reencoded.as_ref(),
         };
         let latents = self.chunks.generate(&request, noise)?;
+        self.stages.denoise = lap(&mut last);
         let opening = if self.decoder.is_fresh() { self.autoencoder.opening_pictures() } else { 0 };
         let total = opening + LATENT_FRAMES * (latents.dim(0) - opening.min(1));
         let mut first = 0;
@@ -275,7 +328,10 @@ impl VideoStream {
             let pictures = self.autoencoder.decode_next(&mut self.decoder, &latents.narrow(frame, 1)?)?;
             self.remember(&pictures)?;
             let shown = pictures.dim(0);
+            self.stages.decode += lap(&mut last);
             emit(Decoded { pictures, first, total });
+            // What becomes of the pictures is not decoding.
+            lap(&mut last);
             first += shown;
         }
         Ok(latents)

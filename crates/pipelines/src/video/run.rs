@@ -101,7 +101,8 @@ impl Generator for VideoRun {
                 stream.generate(&call, &mut **text, &mut **noise, &mut |decoded| show.pictures(&decoded))
             })
             .map_err(|error| failed(&error))?;
-        show.problem.map_or_else(|| Ok(ChunkReport::default()), Err)
+        let stages = stream.stages().named().to_vec();
+        show.problem.map_or_else(|| Ok(ChunkReport { stages, ..ChunkReport::default() }), Err)
     }
 
     fn frame_rate(&self, mode: InputMode) -> Option<f64> {

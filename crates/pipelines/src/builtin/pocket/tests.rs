@@ -6,6 +6,8 @@ use crate::{Chunk, Compute, InputMode, Needs, NoAssets, Output, ParameterStore, 
 use scope_frame::{Frame, Image, Timestamp};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
+use std::num::NonZeroUsize;
+use std::time::{Duration, Instant};
 
 fn pipeline() -> Option<Pocket> {
     match std::env::var_os("SCOPE_POCKET_DIR") {
@@ -26,6 +28,7 @@ struct Session {
     store: ParameterStore,
     index: u64,
     effort: usize,
+    stages: Vec<(&'static str, Duration)>,
 }
 
 impl Session {
@@ -35,6 +38,7 @@ impl Session {
             store: ParameterStore::new(&map(parameters)),
             index: 0,
             effort: 0,
+            stages: Vec::new(),
         }
     }
 
@@ -59,7 +63,7 @@ impl Session {
                 pictures.push((image, captured_at));
             }
         };
-        self.run.generate(chunk, &mut emit).unwrap();
+        self.stages = self.run.generate(chunk, &mut emit).unwrap().stages;
         pictures
     }
 
@@ -168,6 +172,33 @@ fn less_effort_is_two_steps_and_then_the_trained_size_enlarged() {
     let (usual, cheap) = (usual.pictures(2), cheap.pictures(2));
     assert_ne!(usual[7], cheap[7]);
     assert!(difference(&usual[7], &cheap[7]) < 30.0, "{}", difference(&usual[7], &cheap[7]));
+}
+
+#[test]
+fn a_chunk_tells_where_its_time_went() {
+    let Some(pipeline) = pipeline() else { return };
+    let loaded = pipeline.load(&small(), &|_| {}).unwrap();
+    let mut session = Session::new(&loaded, json!({"prompts": ["the sea"]}));
+    for frames in [0, 4] {
+        let image = Image::solid(96, 64, [9; 3]).unwrap();
+        let began = Instant::now();
+        session.chunk(vec![Frame::new(image, Timestamp::default()); frames]);
+        let whole = began.elapsed();
+        let names: Vec<_> = session.stages.iter().map(|(name, _)| *name).collect();
+        assert_eq!(names, ["text", "encode", "control", "denoise", "decode"]);
+        assert!(session.stages[3].1 > Duration::ZERO && session.stages[4].1 > Duration::ZERO);
+        assert!(session.stages.iter().map(|(_, time)| *time).sum::<Duration>() <= whole);
+    }
+}
+
+#[test]
+fn any_number_of_threads_makes_the_same_video() {
+    let videos = [1, 2, 3].map(|threads| {
+        let registry = Registry::builtin_on(Compute { threads: NonZeroUsize::new(threads) });
+        let loaded = registry.get(ID)?.load(&small(), &|_| {}).unwrap();
+        Some(Session::new(&loaded, json!({"prompts": ["a dog walking in grass"]})).pictures(3))
+    });
+    assert!(videos[0] == videos[1] && videos[0] == videos[2]);
 }
 
 #[test]
