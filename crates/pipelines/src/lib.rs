@@ -26,7 +26,8 @@ pub mod video;
 pub use compute::Compute;
 pub use effort::{Effort, Governor, Shift};
 pub use parameters::{
-    KeyKind, ParameterError, ParameterStore, Snapshot, Update, Validated, key_kind, validate_update,
+    KeyKind, ParameterError, ParameterStore, Place, Snapshot, Update, Validated, check_load_parameters,
+    check_parameters, key_kind, validate_update,
 };
 pub use pipeline::{
     AssetLoader, Chunk, ChunkReport, GenerateError, Generator, InputMode, LoadError, LoadParams,

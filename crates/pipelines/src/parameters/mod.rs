@@ -3,8 +3,10 @@
 
 mod keys;
 mod store;
+mod strict;
 mod validate;
 
 pub use keys::{KeyKind, key_kind};
 pub use store::{ParameterStore, Snapshot};
+pub use strict::{Place, check_load_parameters, check_parameters};
 pub use validate::{ParameterError, Update, Validated, validate_update};

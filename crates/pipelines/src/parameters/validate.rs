@@ -63,9 +63,10 @@ pub fn validate_update(message: Map<String, Value>, schemas: &[&PipelineSchema])
         };
         match check(&key, value, schemas) {
             Ok(value) => out.update.insert(&key, value),
-            Err(Refusal { message, instead }) => {
-                if let Some(value) = instead {
+            Err(Refusal { mut message, instead }) => {
+                if let Some(Instead { value, note }) = instead {
                     out.update.insert(&key, value);
+                    message = format!("{message}; {note}");
                 }
                 out.problems.push(ParameterError { key, message });
             }
@@ -91,16 +92,24 @@ impl Update {
     }
 }
 
-struct Refusal {
-    message: String,
-    instead: Option<Value>,
+pub(super) struct Refusal {
+    /// What is wrong; completes a sentence that starts with the key.
+    pub(super) message: String,
+    instead: Option<Instead>,
+}
+
+/// What a live session takes in place of a refused value.
+struct Instead {
+    value: Value,
+    /// Which that is, for people.
+    note: String,
 }
 
 fn refuse(message: impl Into<String>) -> Refusal {
     Refusal { message: message.into(), instead: None }
 }
 
-fn check(key: &str, value: Value, schemas: &[&PipelineSchema]) -> Result<Value, Refusal> {
+pub(super) fn check(key: &str, value: Value, schemas: &[&PipelineSchema]) -> Result<Value, Refusal> {
     match keys::find(key) {
         Some(known) => check_known(known.accepts, value),
         None => match schemas.iter().find_map(|schema| schema.property(key).map(|prop| (*schema, prop))) {
@@ -164,10 +173,8 @@ fn number(value: Value, min: Option<f64>, max: Option<f64>) -> Result<Value, Ref
     if clamped == x {
         return Ok(value);
     }
-    Err(Refusal {
-        message: format!("is {x}, outside {low}…{high}; {clamped} was used"),
-        instead: Some(json!(clamped)),
-    })
+    let instead = Instead { value: json!(clamped), note: format!("{clamped} was used") };
+    Err(Refusal { message: format!("is {x}, outside {low}…{high}"), instead: Some(instead) })
 }
 
 fn integer(value: &Value, min: Option<i64>, max: Option<i64>) -> Result<Value, Refusal> {
@@ -180,10 +187,13 @@ fn integer(value: &Value, min: Option<i64>, max: Option<i64>) -> Result<Value, R
     if clamped == x {
         return Ok(json!(x));
     }
-    Err(Refusal {
-        message: format!("is {x}, outside its range; {clamped} was used"),
-        instead: Some(json!(clamped)),
-    })
+    let range = match (min, max) {
+        (Some(min), Some(max)) if max < i64::MAX => format!("outside {min}…{max}"),
+        (Some(min), _) if x < min => format!("below {min}"),
+        _ => format!("above {high}"),
+    };
+    let instead = Instead { value: json!(clamped), note: format!("{clamped} was used") };
+    Err(Refusal { message: format!("is {x}, {range}"), instead: Some(instead) })
 }
 
 fn transition(value: Value) -> Result<Value, Refusal> {
@@ -239,16 +249,18 @@ fn lora_scales(value: Value) -> Result<Value, Refusal> {
         let scale = item.get("scale").cloned().unwrap_or(json!(1.0));
         match number(scale, Some(-10.0), Some(10.0)) {
             Ok(_) => {}
-            Err(Refusal { message, instead: Some(value) }) => {
-                item["scale"] = value;
-                clamped = Some(format!("entry {index}: scale {message}"));
+            Err(Refusal { message, instead: Some(instead) }) => {
+                item["scale"] = instead.value;
+                clamped = Some((format!("entry {index}: scale {message}"), instead.note));
             }
             Err(refusal) => return Err(refuse(format!("entry {index}: scale {}", refusal.message))),
         }
     }
     match clamped {
         None => Ok(Value::Array(items)),
-        Some(message) => Err(Refusal { message, instead: Some(Value::Array(items)) }),
+        Some((message, note)) => {
+            Err(Refusal { message, instead: Some(Instead { value: Value::Array(items), note }) })
+        }
     }
 }
 

@@ -6,7 +6,9 @@ use serde_json::{Value, json};
 
 /// What clients know about the pipeline.
 pub(super) fn schema(config: &PocketConfig) -> PipelineSchema {
-    let steps: Vec<u32> = config.timesteps().iter().map(|step| step.round() as u32).collect();
+    let whole = |steps: Vec<f64>| steps.iter().map(|step| step.round() as u32).collect::<Vec<u32>>();
+    let steps = whole(config.timesteps());
+    let examples: Vec<_> = config.fewer_timesteps().map(whole).into_iter().chain([steps.clone()]).collect();
     let [width, height] = config.video.default_size;
     let mut schema = PipelineSchema::new(ID, "Pocket", "PocketConfig")
         .with_property("height", size_property("Height", height))
@@ -23,7 +25,7 @@ pub(super) fn schema(config: &PocketConfig) -> PipelineSchema {
             "denoising_steps",
             json!({
                 "default": steps, "items": {"type": "integer", "minimum": 0, "maximum": 1000},
-                "title": "Denoising Steps", "type": "array",
+                "title": "Denoising Steps", "type": "array", "examples": examples,
                 "description": "Noise levels of the steps, in thousandths. Two steps are faster, three sharper.",
                 "ui": {"category": "configuration", "component": "denoising_steps", "is_load_param": true,
                     "order": 6, "section": "quality"},
