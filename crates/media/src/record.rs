@@ -6,6 +6,7 @@ use parking_lot::{Condvar, Mutex};
 use scope_frame::{Fit, Frame, Image, ImageError, PixelFormat, Timestamp};
 use std::collections::VecDeque;
 use std::fs::{File, OpenOptions};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -122,7 +123,10 @@ pub struct Recorder {
 #[derive(Debug)]
 struct Shared {
     state: Mutex<State>,
+    /// There is something to do.
     wake: Condvar,
+    /// There is room in the queue, or nobody takes from it any more.
+    room: Condvar,
 }
 
 #[derive(Debug)]
@@ -151,6 +155,7 @@ impl Recorder {
         let shared = Arc::new(Shared {
             state: Mutex::new(State { queue: VecDeque::new(), stopping: false, status }),
             wake: Condvar::new(),
+            room: Condvar::new(),
         });
         let worker = Worker { shared: Arc::clone(&shared), path, config };
         let thread = std::thread::Builder::new()
@@ -175,6 +180,27 @@ impl Recorder {
         self.shared.wake.notify_one();
     }
 
+    /// Hands over a frame and waits while the queue is full, for sources that can wait: nothing is left out. After a stop
+    /// frames are ignored.
+    ///
+    /// # Errors
+    /// The [`RecordError`] that ended the recording.
+    pub fn push_and_wait(&self, frame: Frame) -> Result<(), RecordError> {
+        let mut state = self.shared.state.lock();
+        loop {
+            match &state.status.state {
+                RecorderState::Failed(error) => return Err(error.clone()),
+                RecorderState::Finished => return Ok(()),
+                RecorderState::Recording if state.stopping => return Ok(()),
+                RecorderState::Recording if state.queue.len() < QUEUE_FRAMES => break,
+                RecorderState::Recording => self.shared.room.wait(&mut state),
+            }
+        }
+        state.queue.push_back(frame);
+        self.shared.wake.notify_one();
+        Ok(())
+    }
+
     /// What the recorder is doing.
     pub fn status(&self) -> RecorderStatus {
         self.shared.state.lock().status.clone()
@@ -188,6 +214,7 @@ impl Recorder {
     pub fn stop(&self) -> Result<RecordingSummary, RecordError> {
         self.shared.state.lock().stopping = true;
         self.shared.wake.notify_one();
+        self.shared.room.notify_all();
         let mut result = self.result.lock();
         if let Some(thread) = self.thread.lock().take() {
             let panicked = |_| Err(RecordError::Thread("its thread panicked".to_owned()));
@@ -219,9 +246,12 @@ enum Next {
 
 impl Worker {
     fn run(self, file: File) -> Result<RecordingSummary, RecordError> {
-        let result = self.record(file);
+        // A panic must not leave somebody waiting for room.
+        let result = catch_unwind(AssertUnwindSafe(|| self.record(file)))
+            .unwrap_or_else(|_| Err(RecordError::Thread("its thread panicked".to_owned())));
         let mut state = self.shared.state.lock();
         state.queue.clear();
+        self.shared.room.notify_all();
         match &result {
             Ok(summary) => {
                 state.status.state = RecorderState::Finished;
@@ -276,6 +306,7 @@ impl Worker {
         let mut state = self.shared.state.lock();
         loop {
             if let Some(frame) = state.queue.pop_front() {
+                self.shared.room.notify_one();
                 return Next::Frame(frame);
             }
             if state.stopping {
@@ -409,12 +440,7 @@ mod tests {
 
     /// Pushes at the recorder's own pace, so that no frame is dropped.
     fn push_all(recorder: &Recorder, frames: Vec<Frame>) {
-        for frame in frames {
-            while recorder.shared.state.lock().queue.len() >= QUEUE_FRAMES {
-                std::thread::sleep(Duration::from_millis(1));
-            }
-            recorder.push(frame);
-        }
+        frames.into_iter().try_for_each(|frame| recorder.push_and_wait(frame)).unwrap();
     }
 
     fn read(path: &Path) -> Vec<(Duration, Image)> {
@@ -515,6 +541,30 @@ mod tests {
         assert!(summary.dropped > 0, "{summary:?}");
         assert_eq!(summary.frames + summary.dropped, 400);
         assert_eq!(recorder.status().frames, summary.frames);
+    }
+
+    #[test]
+    fn a_source_that_waits_loses_nothing() {
+        let directory = tempfile::tempdir().unwrap();
+        let recorder =
+            Recorder::start(directory.path().join("recording.mp4"), RecorderConfig::default()).unwrap();
+        let frames = (0..60).map(|i| frame(320, 240, i, u64::from(i) * 10_000)).collect();
+        push_all(&recorder, frames);
+        let summary = recorder.stop().unwrap();
+        assert_eq!((summary.frames, summary.dropped), (60, 0));
+        recorder.push_and_wait(frame(320, 240, 0, 1_000_000)).unwrap();
+    }
+
+    #[test]
+    fn a_source_that_waits_is_told_when_a_recording_has_failed() {
+        let directory = tempfile::tempdir().unwrap();
+        let recorder =
+            Recorder::start(directory.path().join("recording.mp4"), RecorderConfig::default()).unwrap();
+        let narrow = Frame::new(Image::solid(16, 16, [0; 3]).unwrap(), Timestamp::default());
+        let broken = RecordError::Thread("a test".to_owned());
+        recorder.push_and_wait(narrow.clone()).unwrap();
+        recorder.shared.state.lock().status.state = RecorderState::Failed(broken);
+        assert!(matches!(recorder.push_and_wait(narrow), Err(RecordError::Thread(_))));
     }
 
     #[test]
