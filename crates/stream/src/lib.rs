@@ -12,6 +12,8 @@
 //!   locks are a thin shell around them.
 //! * [`ModelManager`] serialises loading and unloading. Sessions hold [`Lease`]s; a model that is wanted back is given up at the
 //!   next chunk boundary, and the session resumes when its replacement is loaded.
+//! * [`offline`] runs a generator without a session: no clock, no queue, no lost frame. [`script`] has the changes that a video
+//!   goes through, and [`timeline`] reads them from files.
 //! * A failure inside a session ends that session only, and says so to whoever listens to its [`SessionEvent`]s.
 
 mod bus;
@@ -19,13 +21,16 @@ mod counters;
 mod file_source;
 pub mod graph;
 mod models;
+pub mod offline;
 pub mod pacer;
 pub mod queue;
 mod recording;
 mod runner;
+pub mod script;
 mod session;
 mod sink;
 pub mod tempo;
+pub mod timeline;
 
 pub use bus::{FrameBus, FrameTap, Subscription};
 pub use counters::{DropCause, Drops, RateMeter};
