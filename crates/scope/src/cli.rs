@@ -1,8 +1,10 @@
 //! The command line. An option given there wins over its environment variable, that over the configuration file.
 
-use clap::{Args, Parser, Subcommand};
+use crate::model::{KeyValue, Size, Steps, When};
+use clap::{Arg, ArgAction, Args, CommandFactory, Parser, Subcommand};
+use clap_complete::Shell;
 use std::net::IpAddr;
-use std::num::NonZeroUsize;
+use std::num::{NonZeroU64, NonZeroUsize};
 use std::path::PathBuf;
 
 /// Version and commit.
@@ -40,11 +42,156 @@ pub(crate) enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Make a video without a server, the same one every time.
+    #[command(after_help = GENERATE_EXAMPLES)]
+    Generate(Box<GenerateArgs>),
+    /// Measure how fast a pipeline runs on this machine.
+    Bench(Box<BenchArgs>),
+    /// Print a script that completes commands and options in a shell.
+    Completions {
+        /// The shell
+        shell: Shell,
+    },
 }
+
+const GENERATE_EXAMPLES: &str = "Examples:
+  scope generate --pipeline pocket --prompt \"a dog walking in grass\" -o dog.mp4
+  scope generate --pipeline pocket --prompt \"a dog\" --change 3s \"a cat\" --transition 4 -o pets.mp4 -o pets.png
+  scope generate --pipeline pocket --input clip.mp4 --prompt \"the sea\" --param noise_scale=0.6 -o sea.mp4
+  scope generate --timeline timeline.json --hash-only --json";
+
+/// What `scope generate` and `scope bench` have in common.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Model")]
+pub(crate) struct ModelArgs {
+    /// Width and height in pixels [default: the pipeline's]
+    #[arg(long, value_name = "WxH")]
+    pub(crate) size: Option<Size>,
+    /// Seed of the noise [default: the pipeline's]
+    #[arg(long, value_name = "N")]
+    pub(crate) seed: Option<u64>,
+    /// Denoising steps: how many, or their noise levels [default: the pipeline's]
+    #[arg(long, value_name = "N|LEVEL,…")]
+    pub(crate) steps: Option<Steps>,
+    /// Parameter of every chunk; the value is JSON, or else a text; may be repeated
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub(crate) param: Vec<KeyValue>,
+    /// Parameter of loading; may be repeated
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub(crate) load: Vec<KeyValue>,
+    /// Video or picture to work on: video mode
+    #[arg(long, value_name = "FILE")]
+    pub(crate) input: Option<PathBuf>,
+}
+
+/// `scope generate`.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Video")]
+pub(crate) struct GenerateArgs {
+    /// What to show; several are blended [default: the pipeline's own]
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) prompt: Vec<String>,
+    /// Share of the prompt in the same place, one for each
+    #[arg(long, value_name = "NUMBER")]
+    pub(crate) weight: Vec<f64>,
+    /// Another prompt from a frame (48) or a time (3s) on; may be repeated
+    #[arg(long, num_args = 2, value_names = ["WHEN", "TEXT"], action = ArgAction::Append)]
+    pub(crate) change: Vec<String>,
+    /// Another parameter from a frame or a time on; may be repeated
+    #[arg(long, num_args = 2, value_names = ["WHEN", "KEY=VALUE"], action = ArgAction::Append)]
+    pub(crate) change_param: Vec<String>,
+    /// Chunks over which prompts change; 0 is a cut
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub(crate) transition: u32,
+    /// Play a timeline or workflow file: its prompts, and its settings where it was made with this pipeline
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["prompt", "weight", "change"])]
+    pub(crate) timeline: Option<PathBuf>,
+    /// Length [default: the timeline's, the input's, or 96 frames]
+    #[arg(long, value_name = "N")]
+    pub(crate) frames: Option<NonZeroU64>,
+    /// Frames a second of a video from text or from a picture [default: the pipeline's, or 16]
+    #[arg(long, value_name = "NUMBER", value_parser = frame_rate)]
+    pub(crate) fps: Option<f64>,
+    /// Where it goes: NAME.mp4, NAME.png for a contact sheet, DIR/%05d.png for every frame, - for nowhere; may be repeated
+    #[arg(short, long, value_name = "FILE", help_heading = "Output")]
+    pub(crate) output: Vec<PathBuf>,
+    /// Pictures of a contact sheet, across and down
+    #[arg(long, value_name = "COLSxROWS", default_value = "4x3", help_heading = "Output")]
+    pub(crate) sheet: Size,
+    /// Write nothing, print the hash
+    #[arg(long, help_heading = "Output", conflicts_with = "output")]
+    pub(crate) hash_only: bool,
+    /// Replace files that exist
+    #[arg(long, help_heading = "Output")]
+    pub(crate) force: bool,
+    /// Print JSON
+    #[arg(long, help_heading = "Output")]
+    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) model: ModelArgs,
+}
+
+/// `scope bench`.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Measurement")]
+pub(crate) struct BenchArgs {
+    /// Chunks that are measured
+    #[arg(long, value_name = "N", default_value = "40")]
+    pub(crate) chunks: NonZeroU64,
+    /// Chunks before those
+    #[arg(long, value_name = "N", default_value_t = 4)]
+    pub(crate) warmup: u64,
+    /// What to show [default: the pipeline's own]
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) prompt: Vec<String>,
+    /// Run with weights that are noise, to measure a model that is not here
+    #[arg(long)]
+    pub(crate) random_weights: bool,
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) model: ModelArgs,
+}
+
+impl GenerateArgs {
+    /// `--change`, in pairs.
+    pub(crate) fn changes(&self) -> Result<Vec<(When, &str)>, String> {
+        pairs(&self.change).map(|(when, text)| Ok((when.parse()?, text))).collect()
+    }
+
+    /// `--change-param`, in pairs.
+    pub(crate) fn parameter_changes(&self) -> Result<Vec<(When, KeyValue)>, String> {
+        pairs(&self.change_param).map(|(when, pair)| Ok((when.parse()?, pair.parse()?))).collect()
+    }
+}
+
+fn pairs(flat: &[String]) -> impl Iterator<Item = (&str, &str)> {
+    flat.chunks_exact(2).map(|pair| (pair[0].as_str(), pair[1].as_str()))
+}
+
+/// The command line, with the server's options out of sight where they mean nothing.
+pub(crate) fn command() -> clap::Command {
+    let mut command = Cli::command();
+    command.build();
+    let elsewhere = |arg: Arg| {
+        let shared = ["pipeline", "threads"].iter().any(|id| arg.get_id() == id);
+        let hidden = arg.get_help_heading() == Some(SERVER_OPTIONS) && !shared;
+        if hidden { arg.hide(true) } else { arg }
+    };
+    for sub in command.get_subcommands_mut() {
+        if !["serve", "doctor"].contains(&sub.get_name()) {
+            *sub = std::mem::take(sub).mut_args(elsewhere);
+        }
+    }
+    command
+}
+
+const SERVER_OPTIONS: &str = "Server options";
 
 /// Options of the server. All are optional here: the configuration file and the defaults fill in the rest.
 #[derive(Debug, Default, Args)]
-#[command(next_help_heading = "Server options")]
+#[command(next_help_heading = SERVER_OPTIONS)]
 pub(crate) struct Options {
     /// Address to listen on; 0.0.0.0 for all [default: 127.0.0.1]
     #[arg(long, global = true, env = "SCOPE_HOST")]
@@ -129,7 +276,7 @@ pub(crate) struct Options {
         value_delimiter = ','
     )]
     pub(crate) download_host: Vec<String>,
-    /// Load this pipeline at the start
+    /// Pipeline to load at the start, or to run
     #[arg(long, global = true, value_name = "ID", env = "PIPELINE")]
     pub(crate) pipeline: Option<String>,
     /// Do not load the built-in model ahead of the first request
@@ -141,6 +288,13 @@ pub(crate) struct Options {
     /// Log levels per target, e.g. info,scope_stream=debug
     #[arg(long, global = true, value_name = "LEVELS", env = "SCOPE_LOG")]
     pub(crate) log: Option<String>,
+}
+
+fn frame_rate(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(rate) if (0.1..=240.0).contains(&rate) => Ok(rate),
+        _ => Err("write a number from 0.1 to 240".into()),
+    }
 }
 
 fn token(text: &str) -> Result<String, String> {
@@ -172,6 +326,40 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn commands_without_a_server_do_not_show_its_options() {
+        for (name, shown) in [("generate", false), ("bench", false), ("serve", true)] {
+            let mut command = command();
+            let help = command.find_subcommand_mut(name).unwrap().render_long_help().to_string();
+            assert_eq!(help.contains("--ice-server"), shown, "{help}");
+            assert!(help.contains("--pipeline"), "{help}");
+        }
+        let line = ["scope", "generate", "--pipeline", "pocket", "--port", "1"];
+        assert_eq!(command().try_get_matches_from(line).unwrap().subcommand_name(), Some("generate"));
+    }
+
+    #[test]
+    fn changes_come_in_pairs_and_prompts_may_hold_anything() {
+        let line = [
+            "scope",
+            "generate",
+            "--change",
+            "3s",
+            "a: b=0.5, c",
+            "--change",
+            "48",
+            "d",
+            "--change-param",
+            "9",
+            "x=1",
+        ];
+        let Some(Command::Generate(args)) = Cli::try_parse_from(line).unwrap().command else { panic!() };
+        let changes = args.changes().unwrap();
+        assert_eq!(changes.iter().map(|(_, text)| *text).collect::<Vec<_>>(), ["a: b=0.5, c", "d"]);
+        assert_eq!(args.parameter_changes().unwrap()[0].1, "x=1".parse().unwrap());
+        assert!(Cli::try_parse_from(["scope", "generate", "--change", "3s"]).is_err());
     }
 
     #[test]

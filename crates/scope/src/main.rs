@@ -1,34 +1,46 @@
-//! `scope`: serves the web interface and the API; says what this machine can do.
+//! `scope`: serves the web interface and the API; makes videos without a server; says what this machine can do.
 
 mod allocator;
+mod bench;
 mod browser;
 mod cli;
 mod doctor;
+mod generate;
+mod interrupt;
+mod model;
 mod models;
 mod plugins;
+mod refusal;
 mod run;
 mod settings;
 mod ui;
 
-use clap::Parser;
+use clap::FromArgMatches;
 use cli::{Cli, Command};
 use std::io::Write;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
     allocator::share_arenas();
-    let cli = Cli::parse();
+    let matches = cli::command().get_matches();
+    let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     let outcome = match &cli.command {
         None | Some(Command::Serve) => run::serve(&cli.options),
         Some(Command::Pipelines) => pipelines(&cli.options).map(|()| ExitCode::SUCCESS),
         Some(Command::Plugins { command }) => plugins::run(&cli.options, command),
         Some(Command::Doctor { json }) => doctor::run(&cli.options, *json),
         Some(Command::Models { command }) => models::run(&cli.options, command),
+        Some(Command::Generate(args)) => generate::run(&cli.options, args),
+        Some(Command::Bench(args)) => bench::run(&cli.options, args),
+        Some(Command::Completions { shell }) => {
+            clap_complete::generate(*shell, &mut cli::command(), "scope", &mut std::io::stdout());
+            Ok(ExitCode::SUCCESS)
+        }
     };
     outcome.unwrap_or_else(|error| {
         // The terminal is all there is.
         writeln!(std::io::stderr(), "scope: {error:#}").ok();
-        ExitCode::FAILURE
+        refusal::exit_code(&error)
     })
 }
 

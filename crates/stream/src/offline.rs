@@ -134,7 +134,9 @@ impl<'a> Offline<'a> {
         };
         let mut pictures: Vec<(Image, Option<Timestamp>)> = Vec::new();
         let report = self.generator.generate(chunk, &mut |output| {
-            if let Output::Frame { port: VIDEO, image, captured_at } = output {
+            if let Output::Frame { port, image, captured_at } = output
+                && port == VIDEO
+            {
                 pictures.push((image, captured_at));
             }
         })?;

@@ -1,0 +1,225 @@
+//! `scope bench`: how fast a pipeline runs on this machine, and what it costs.
+
+use crate::cli::{BenchArgs, Options};
+use crate::model::{self, LocalFiles};
+use crate::refusal::Refusal;
+use crate::{plugins, settings};
+use anyhow::{Result, anyhow};
+use scope_pipelines::Place;
+use scope_stream::offline::{Clip, Offline, OfflineSpec};
+use scope_stream::script::Script;
+use serde::Serialize;
+use serde_json::{Map, json};
+use std::io::Write;
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+/// Times of one thing over all chunks, in milliseconds.
+#[derive(Debug, Serialize, PartialEq)]
+struct Spread {
+    median: f64,
+    p95: f64,
+}
+
+impl Spread {
+    /// `None` of no times.
+    fn of(mut times: Vec<Duration>) -> Option<Self> {
+        times.sort_unstable();
+        // Nearest rank.
+        let at = |share: f64| {
+            let rank = (share * times.len() as f64).ceil() as usize;
+            times.get(rank.max(1) - 1).map(|time| (time.as_secs_f64() * 1e6).round() / 1e3)
+        };
+        Some(Self { median: at(0.5)?, p95: at(0.95)? })
+    }
+}
+
+#[derive(Debug, Serialize)]
+struct Stage {
+    name: &'static str,
+    #[serde(flatten)]
+    time_ms: Spread,
+}
+
+/// Memory of the process in MiB, where the system tells.
+#[derive(Debug, Serialize)]
+struct Memory {
+    current_mib: f64,
+    peak_mib: f64,
+}
+
+#[derive(Debug, Serialize)]
+struct Report {
+    pipeline: String,
+    width: u32,
+    height: u32,
+    threads: usize,
+    chunks: usize,
+    frames: u64,
+    fps: f64,
+    load_seconds: f64,
+    /// From a loaded model to the frames of the first chunk.
+    first_frame_seconds: f64,
+    chunk_ms: Spread,
+    stages_ms: Vec<Stage>,
+    memory: Option<Memory>,
+}
+
+pub(crate) fn run(options: &Options, args: &BenchArgs) -> Result<ExitCode> {
+    let machine = settings::from_process(options)?;
+    let compute = machine.compute;
+    let (registry, _) = plugins::registry(&machine);
+    let pipeline = model::pipeline(&registry, options.pipeline.as_deref())?;
+    let schema = pipeline.schema();
+    let mode = model::mode(&args.model, schema)?;
+    let mut parameters = model::parameters(&args.model, schema, Map::new())?;
+    let mut load = Map::new();
+    if args.random_weights {
+        if schema.place("random_weights") != Place::Load {
+            let text =
+                format!("--random-weights is not supported by {}: it has its weights with it", schema.id);
+            return Err(Refusal::usage(text).into());
+        }
+        load.insert("random_weights".into(), json!(true));
+    }
+    let params = model::load_parameters(&args.model, schema, load)?;
+    if schema.supports_prompts {
+        let own: Vec<&String> = schema.default_prompt.iter().collect();
+        let prompts = if args.prompt.is_empty() { json!(own) } else { json!(args.prompt) };
+        parameters.insert("prompts".into(), prompts);
+    } else if !args.prompt.is_empty() {
+        return Err(Refusal::usage(format!("{} uses no prompts", schema.id)).into());
+    }
+    let parameters = scope_pipelines::check_parameters(parameters, schema)
+        .map_err(|problems| model::refused("--prompt", &problems))?;
+    let clip = model::clip(&args.model, true, model::FRAME_RATE)?;
+    let (loaded, load_time) = model::load(&*pipeline, &params)?;
+    let started = Instant::now();
+    let generator = loaded.start()?;
+    let frame_rate = generator.frame_rate(mode).unwrap_or(model::FRAME_RATE);
+    let clip = clip.map(|clip| Box::new(clip) as Clip<'_>);
+    let spec =
+        OfflineSpec { mode, parameters, script: Script::default(), frame_rate, clip, assets: &LocalFiles };
+    let measured = measure(Offline::new(generator, spec), args, started)?;
+    let frames = measured.frames;
+    let whole: Duration = measured.chunks.iter().sum();
+    let nothing = || anyhow!("{} made no frame", schema.id);
+    let report = Report {
+        pipeline: schema.id.clone(),
+        width: measured.size.ok_or_else(nothing)?.0,
+        height: measured.size.ok_or_else(nothing)?.1,
+        threads: compute.threads().get(),
+        chunks: measured.chunks.len(),
+        frames,
+        fps: (frames as f64 / whole.as_secs_f64().max(1e-9) * 100.0).round() / 100.0,
+        load_seconds: seconds(load_time),
+        first_frame_seconds: seconds(measured.first.ok_or_else(nothing)?),
+        chunk_ms: Spread::of(measured.chunks).ok_or_else(nothing)?,
+        stages_ms: measured
+            .stages
+            .into_iter()
+            .filter_map(|(name, times)| Some(Stage { name, time_ms: Spread::of(times)? }))
+            .collect(),
+        memory: memory(),
+    };
+    let mut out = std::io::stdout().lock();
+    if args.json {
+        writeln!(out, "{}", serde_json::to_string_pretty(&report)?)?;
+    } else {
+        write!(out, "{}", table(&report))?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn seconds(time: Duration) -> f64 {
+    (time.as_secs_f64() * 1e3).round() / 1e3
+}
+
+#[derive(Default)]
+struct Measured {
+    size: Option<(u32, u32)>,
+    first: Option<Duration>,
+    chunks: Vec<Duration>,
+    frames: u64,
+    stages: Vec<(&'static str, Vec<Duration>)>,
+}
+
+fn measure(mut run: Offline<'_>, args: &BenchArgs, started: Instant) -> Result<Measured> {
+    let mut measured = Measured::default();
+    for index in 0..args.warmup.saturating_add(args.chunks.get()) {
+        let began = Instant::now();
+        let Some(chunk) = run.next_chunk()? else { break };
+        let took = began.elapsed();
+        if let Some(frame) = chunk.frames.first() {
+            measured.size = Some(frame.image.size());
+            measured.first.get_or_insert_with(|| started.elapsed());
+        }
+        if index < args.warmup {
+            continue;
+        }
+        measured.chunks.push(took);
+        measured.frames += chunk.frames.len() as u64;
+        for (name, time) in chunk.stages {
+            match measured.stages.iter_mut().find(|(known, _)| *known == name) {
+                Some((_, times)) => times.push(time),
+                None => measured.stages.push((name, vec![time])),
+            }
+        }
+    }
+    Ok(measured)
+}
+
+fn table(report: &Report) -> String {
+    let mut text = format!(
+        "{} {}×{}, {} compute threads: {} frames a second\n\n",
+        report.pipeline, report.width, report.height, report.threads, report.fps
+    );
+    text += &format!("{:<10} {:>10} {:>10}\n", "ms", "median", "p95");
+    let chunk = [("chunk", &report.chunk_ms)];
+    for (name, spread) in chunk.into_iter().chain(report.stages_ms.iter().map(|it| (it.name, &it.time_ms))) {
+        text += &format!("{name:<10} {:>10.3} {:>10.3}\n", spread.median, spread.p95);
+    }
+    text += &format!(
+        "\nover {} chunks, {} frames; loaded in {} s, first frames {} s later\n",
+        report.chunks, report.frames, report.load_seconds, report.first_frame_seconds
+    );
+    if let Some(memory) = &report.memory {
+        text += &format!("memory {:.0} MiB, at most {:.0} MiB\n", memory.current_mib, memory.peak_mib);
+    }
+    text
+}
+
+/// What the kernel counts as this process's memory, now and at most.
+fn memory() -> Option<Memory> {
+    parse_memory(&std::fs::read_to_string("/proc/self/status").ok()?)
+}
+
+fn parse_memory(status: &str) -> Option<Memory> {
+    let mib = |name: &str| {
+        let line = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))?;
+        let kib: f64 = line.trim().strip_suffix(" kB")?.parse().ok()?;
+        Some((kib / 1024.0 * 10.0).round() / 10.0)
+    };
+    Some(Memory { current_mib: mib("VmRSS")?, peak_mib: mib("VmHWM")? })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_spread_is_of_times_that_were_measured() {
+        let times = |list: &[u64]| list.iter().map(|ms| Duration::from_millis(*ms)).collect::<Vec<_>>();
+        assert_eq!(Spread::of(vec![]), None);
+        assert_eq!(Spread::of(times(&[7])), Some(Spread { median: 7.0, p95: 7.0 }));
+        let hundred: Vec<u64> = (1..=100).rev().collect();
+        assert_eq!(Spread::of(times(&hundred)), Some(Spread { median: 50.0, p95: 95.0 }));
+    }
+
+    #[test]
+    fn the_kernels_numbers_are_read() {
+        let memory = parse_memory("Name:\tscope\nVmHWM:\t  204800 kB\nVmRSS:\t  102400 kB\n").unwrap();
+        assert_eq!((memory.current_mib, memory.peak_mib), (100.0, 200.0));
+        assert!(parse_memory("Name:\tscope\n").is_none());
+    }
+}
