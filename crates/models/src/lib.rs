@@ -5,6 +5,7 @@
 
 pub mod checkpoint;
 pub mod control;
+pub mod footprint;
 pub mod frames;
 pub mod lora;
 pub mod noise;

@@ -8,7 +8,7 @@ use half::bf16;
 use scope_engine::{
     Device, Result, Tensor,
     convert::{f8e4m3_from_f32, f32_from_f8e4m3},
-    ops::{Activation, Linear, Weights, linear, mix},
+    ops::{Activation, Linear, Weights, linear},
 };
 
 /// The largest `e4m3` number.
@@ -37,10 +37,9 @@ pub fn quantise(values: &[f32], scale: f32) -> Vec<u8> {
 /// A linear layer with weights in `e4m3`; its inputs are rounded to it in each call.
 #[derive(Clone, Debug)]
 pub struct Fp8Linear {
-    /// The weights as their bytes say, not scaled.
+    /// The weights as their bytes say, not scaled, and the bias.
     layer: Linear,
     scale: f32,
-    bias: Option<Tensor>,
 }
 
 impl Fp8Linear {
@@ -48,37 +47,40 @@ impl Fp8Linear {
     ///
     /// # Errors
     /// [`scope_engine::Error::Shape`] when the weights or the bias have another length.
-    pub fn new(device: &Device, weights: &[f32], shape: [usize; 2], bias: Option<&[f32]>) -> Result<Self> {
-        let weights: Vec<f32> = weights.iter().map(|&weight| bf16::from_f32(weight).to_f32()).collect();
+    pub fn new(device: &Device, weights: &[bf16], shape: [usize; 2], bias: Option<&[f32]>) -> Result<Self> {
+        let weights: Vec<f32> = weights.iter().map(|weight| weight.to_f32()).collect();
         let scale = scale_of(&weights);
         // Every e4m3 number is a bf16 number.
         let rounded: Vec<bf16> =
             quantise(&weights, scale).into_iter().map(|byte| bf16::from_f32(f32_from_f8e4m3(byte))).collect();
-        Ok(Self {
-            layer: Linear::new(device, Weights::Bf16(&rounded), shape, None)?,
-            scale,
-            bias: bias.map(|bias| Tensor::from_f32(device, &[shape[0]], bias)).transpose()?,
-        })
+        Ok(Self { layer: Linear::new(device, Weights::Bf16(&rounded), shape, bias)?, scale })
     }
 
-    /// `x Wᵀ + b` for `x` of shape `[…, in_features]`, with `x` rounded under one scale for all of it.
+    /// The layer for inputs from [`Fp8Linear::input`].
+    #[must_use]
+    pub fn layer(&self) -> &Linear {
+        &self.layer
+    }
+
+    /// `x` rounded under one scale for all of it, times both scales: products with the unscaled weights are then right.
     ///
     /// # Errors
-    /// [`scope_engine::Error::Shape`] when the last dimension of `x` is not `in_features`, or the layer's bias has another
-    /// length than its outputs.
-    pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
+    /// [`scope_engine::Error`] when a tensor can't be made.
+    pub fn input(&self, x: &Tensor) -> Result<Tensor> {
         let mut values = x.to_vec();
         let scale = scale_of(&values);
         for value in &mut values {
-            *value = f32_from_f8e4m3(f8e4m3_from_f32(*value / scale));
+            *value = f32_from_f8e4m3(f8e4m3_from_f32(*value / scale)) * (scale * self.scale);
         }
-        let rounded = Tensor::from_f32(&x.device(), &x.shape(), &values)?;
-        let products = linear(&rounded, &self.layer, Activation::None)?;
-        let scale = scale * self.scale;
-        match &self.bias {
-            None => scope_engine::ops::scale(products, scale),
-            Some(bias) => mix(products, scale, bias, 1.0),
-        }
+        Tensor::from_f32(&x.device(), &x.shape(), &values)
+    }
+
+    /// `x Wᵀ + b` for `x` of shape `[…, in_features]`.
+    ///
+    /// # Errors
+    /// [`scope_engine::Error::Shape`] when the last dimension of `x` is not `in_features`.
+    pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
+        linear(&self.input(x)?, &self.layer, Activation::None)
     }
 }
 
@@ -92,7 +94,7 @@ mod tests {
     fn numbers_of_the_format_pass_unchanged() {
         let device = Cpu::new(None).unwrap().into();
         // 448 is in both, so both scales are 1.
-        let weights = [448.0, 1.0, 0.5, -2.0];
+        let weights = [448.0, 1.0, 0.5, -2.0].map(bf16::from_f32);
         let layer = Fp8Linear::new(&device, &weights, [2, 2], Some(&[10.0, 20.0])).unwrap();
         let x = Tensor::from_f32(&device, &[1, 2], &[448.0, 0.25]).unwrap();
         assert_eq!(layer.forward(&x).unwrap().to_vec(), [448.0 * 448.0 + 0.25 + 10.0, 224.0 - 0.5 + 20.0]);
@@ -103,7 +105,7 @@ mod tests {
     #[test]
     fn zeros_stay_zeros() {
         let device = Cpu::new(None).unwrap().into();
-        let layer = Fp8Linear::new(&device, &[0.0; 4], [2, 2], None).unwrap();
+        let layer = Fp8Linear::new(&device, &[bf16::ZERO; 4], [2, 2], None).unwrap();
         let x = Tensor::zeros(&device, &[3, 2]).unwrap();
         assert_eq!(layer.forward(&x).unwrap().to_vec(), [0.0; 6]);
     }

@@ -18,7 +18,7 @@ use crate::{
     quirks::Quirks,
     text::TextEncoder,
     vae::{DecoderMemory, EncoderMemory, LatentScale, VaeError, VideoAutoencoder},
-    wan::{Adapters, ChunkRequest, ChunkStream, Family, NoiseSource, WanError, WanTransformer},
+    wan::{Adapters, ChunkRequest, ChunkStream, Family, NoiseSource, VaceContext, WanError, WanTransformer},
 };
 
 /// Turns prompts into embeddings.
@@ -62,6 +62,30 @@ pub enum VideoError {
     Engine(#[from] scope_engine::Error),
 }
 
+/// What to control a chunk with: pictures of any size and, where they are a video, of any number. What they mean is said
+/// at [`Control`].
+#[derive(Clone, Copy, Debug, Default)]
+pub struct ControlPictures<'a> {
+    /// A control video, or a video to inpaint.
+    pub frames: Option<&'a [Picture<'a>]>,
+    /// What of it is generated anew: masks of one channel.
+    pub masks: Option<&'a [Picture<'a>]>,
+    /// Pictures of things to show.
+    pub references: &'a [Picture<'a>],
+    /// A picture to start from.
+    pub first: Option<Picture<'a>>,
+    /// A picture to arrive at.
+    pub last: Option<Picture<'a>>,
+}
+
+impl ControlPictures<'_> {
+    /// Is there a picture that leads the way, so that a chunk must have VACE blocks?
+    #[must_use]
+    pub fn any(&self) -> bool {
+        self.frames.is_some() || !self.references.is_empty() || self.first.is_some() || self.last.is_some()
+    }
+}
+
 /// What a chunk is asked to be.
 #[derive(Clone, Copy, Debug)]
 pub struct VideoCall<'a> {
@@ -79,6 +103,8 @@ pub struct VideoCall<'a> {
     pub follow_motion: bool,
     /// Timesteps, noisiest first.
     pub steps: &'a [f64],
+    /// The steps move by themselves, so that other ones are no reason to start anew.
+    pub moving_steps: bool,
     /// Changes that the past would spoil start the stream anew: other steps, or another prompt over an input video.
     pub manage_cache: bool,
     /// The stream starts anew.
@@ -86,7 +112,7 @@ pub struct VideoCall<'a> {
     /// Seed of the video. The noise of a chunk depends on it and on the chunk's place in the stream.
     pub seed: u64,
     /// Control signals.
-    pub control: Control<'a>,
+    pub control: ControlPictures<'a>,
     /// Their strength.
     pub control_scale: f32,
     /// Weight of the cached past; `None` is the family's default.
@@ -227,9 +253,21 @@ impl VideoStream {
         &self.stages
     }
 
-    /// Sets the strengths of the runtime adapters.
-    pub fn set_adapters(&mut self, adapters: Adapters) {
-        self.chunks.set_adapters(adapters);
+    /// Sets the strengths of the runtime adapters. Frames that were made with others keep their keys until they are
+    /// evicted, unless the next chunk resets the stream.
+    ///
+    /// # Errors
+    /// [`VideoError::Model`] when the engine refuses an operator.
+    pub fn set_adapters(&mut self, adapters: Adapters) -> Result<(), VideoError> {
+        Ok(self.chunks.set_adapters(adapters)?)
+    }
+
+    /// Goes on with a model of the same sizes: the same one with VACE blocks, say.
+    ///
+    /// # Errors
+    /// [`VideoError::Model`] when its sizes are others.
+    pub fn set_model(&mut self, model: Arc<WanTransformer>) -> Result<(), VideoError> {
+        Ok(self.chunks.set_model(model)?)
     }
 
     /// Generates a chunk and returns its latents. `emit` gets the pictures of each latent frame as soon as they are decoded.
@@ -263,7 +301,7 @@ impl VideoStream {
             prompt::Call { prompts: call.prompts, transition: call.transition, method: call.method, reset };
         let conditioning = self.prompts.advance(&asked, |texts| text.embed(texts))?;
         if self.steps != call.steps {
-            reset |= call.manage_cache && !self.steps.is_empty();
+            reset |= call.manage_cache && !call.moving_steps && !self.steps.is_empty();
             self.steps = call.steps.to_vec();
         }
         // Another prompt over an input video would fight with a past that shows the old one; a transition takes the past along.
@@ -293,15 +331,7 @@ impl VideoStream {
             None => (self.blank(noise)?, None),
         };
         self.stages.encode = lap(&mut last);
-        let chunk_frames = self.chunks.family().chunk_frames;
-        let mut encoder = StreamEncoder {
-            autoencoder: &*self.autoencoder,
-            video: &mut self.encoder,
-            own: &mut self.control,
-            decoder: &self.decoder,
-            quirks: self.quirks,
-        };
-        let control = call.control.context(&mut encoder, chunk_frames, self.quirks)?;
+        let control = self.control(&call.control)?;
         let reencoded = match self.chunks.wants_reencoded() {
             true => self
                 .decoded
@@ -337,6 +367,41 @@ impl VideoStream {
         Ok(latents)
     }
 
+    /// The control signals of a chunk.
+    fn control(&mut self, pictures: &ControlPictures<'_>) -> Result<Option<VaceContext>, VideoError> {
+        if !pictures.any() {
+            return Ok(None);
+        }
+        let (device, size, count) = (self.chunks.model().device().clone(), self.size, self.input_pictures());
+        let frames = pictures.frames.map(|frames| frames::video(&device, frames, size, count)).transpose()?;
+        let masks = pictures.masks.map(|masks| frames::masks(&device, masks, size, count)).transpose()?;
+        let cover = |picture: &Picture<'_>| frames::cover(&device, picture, size);
+        let references = pictures.references.iter().map(cover).collect::<Result<Vec<_>, _>>()?;
+        let first = pictures.first.as_ref().map(cover).transpose()?;
+        let last = pictures.last.as_ref().map(cover).transpose()?;
+        let control = Control {
+            frames: frames.as_ref(),
+            masks: masks.as_ref(),
+            references: &references,
+            first: first.as_ref(),
+            last: last.as_ref(),
+        };
+        let mut encoder = StreamEncoder {
+            autoencoder: &*self.autoencoder,
+            video: &mut self.encoder,
+            own: &mut self.control,
+            decoder: &self.decoder,
+            quirks: self.quirks,
+        };
+        Ok(control.context(&mut encoder, self.chunks.family().chunk_frames, self.quirks)?)
+    }
+
+    /// Pictures that a chunk is made from when it is made from a video.
+    fn input_pictures(&self) -> usize {
+        let opening = if self.chunks.frame() == 0 { self.autoencoder.opening_pictures() } else { 0 };
+        LATENT_FRAMES * self.chunks.family().chunk_frames + opening
+    }
+
     /// Forgets the past; prompts stay.
     fn restart(&mut self) {
         self.chunks.reset();
@@ -361,10 +426,8 @@ impl VideoStream {
         call: &VideoCall<'_>,
         noise: &mut dyn NoiseSource,
     ) -> Result<(Tensor, f64), VideoError> {
-        let opening = if self.chunks.frame() == 0 { self.autoencoder.opening_pictures() } else { 0 };
-        let count = LATENT_FRAMES * self.chunks.family().chunk_frames + opening;
         let device = self.chunks.model().device().clone();
-        let video = frames::video(&device, pictures, self.size, count)?;
+        let video = frames::video(&device, pictures, self.size, self.input_pictures())?;
         let mut scale = call.noise_scale.unwrap_or(DEFAULT_NOISE_SCALE);
         if call.follow_motion {
             scale = self.controller.update(&video, scale)?;

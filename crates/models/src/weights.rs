@@ -8,7 +8,11 @@ use scope_engine::{
     ops::{Conv, ConvSpec, Embedding, Enlarge, Linear, Weights},
 };
 
-use crate::checkpoint::NetworkDescription;
+use crate::{
+    checkpoint::NetworkDescription,
+    quant::{Fp8Linear, is_quantisable},
+    wan::Layer,
+};
 
 /// Named tensors of a network: a checkpoint, or one wrapped by something that changes its weights (a merged LoRA).
 pub trait TensorSource {
@@ -20,7 +24,32 @@ pub trait TensorSource {
     /// # Errors
     /// [`WeightError::Missing`] without such a tensor, [`WeightError::Unreadable`] when its bytes can't be had.
     fn read(&self, name: &str) -> Result<Vec<f32>, WeightError>;
+
+    /// The values of a tensor, rounded to bf16: to the nearest, ties to even.
+    ///
+    /// # Errors
+    /// As [`TensorSource::read`].
+    fn read_bf16(&self, name: &str) -> Result<Vec<bf16>, WeightError> {
+        Ok(self.read(name)?.into_iter().map(bf16::from_f32).collect())
+    }
 }
+
+impl dyn TensorSource + '_ {
+    /// The shape of a tensor of so many dimensions.
+    pub(crate) fn extents<const N: usize>(&self, name: &str) -> Result<[usize; N], WeightError> {
+        let found = self.shape(name).ok_or_else(|| WeightError::Missing(name.to_owned()))?;
+        let wrong = || WeightError::Rank { name: name.to_owned(), expected: N, found: found.clone() };
+        found.as_slice().try_into().map_err(|_| wrong())
+    }
+
+    /// How many of these tensors there are, counted from 0.
+    pub(crate) fn count(&self, name: &dyn Fn(usize) -> String) -> usize {
+        (0..MAX_LAYERS).take_while(|&index| self.shape(&name(index)).is_some()).count()
+    }
+}
+
+/// Layers of a network, at most.
+const MAX_LAYERS: usize = 1000;
 
 /// Why a network could not be built from its tensors.
 #[derive(Debug, thiserror::Error)]
@@ -38,6 +67,18 @@ pub enum WeightError {
         name: String,
         /// What the network needs.
         expected: Vec<usize>,
+        /// What the checkpoint holds.
+        found: Vec<usize>,
+    },
+    /// The tensor has another number of dimensions than the network's.
+    #[error(
+        "tensor {name:?} is {found:?} where the network needs {expected} dimensions; is it a checkpoint of this network?"
+    )]
+    Rank {
+        /// Its name.
+        name: String,
+        /// Dimensions that the network needs.
+        expected: usize,
         /// What the checkpoint holds.
         found: Vec<usize>,
     },
@@ -62,6 +103,9 @@ pub enum Precision {
     /// As bf16: half the memory, exact for checkpoints that are bf16 already.
     #[default]
     Bf16,
+    /// Linear layers of the transformer as `e4m3`, where their sizes are multiples of 16, with inputs rounded to it as well
+    /// ([`crate::quant`]); everything else as bf16.
+    F8E4M3,
 }
 
 /// Hands the tensors below one prefix of a source to the layers of a network.
@@ -125,6 +169,15 @@ impl<'a> Loader<'a> {
         self.source.read(&name)
     }
 
+    fn values_bf16(&self, name: &str, expected: &[usize]) -> Result<Vec<bf16>, WeightError> {
+        let found = self.shape(name)?;
+        let name = self.full(name);
+        if found != expected {
+            return Err(WeightError::Shape { name, expected: expected.to_vec(), found });
+        }
+        self.source.read_bf16(&name)
+    }
+
     /// A tensor of this shape on the device, in `f32`.
     ///
     /// # Errors
@@ -139,7 +192,7 @@ impl<'a> Loader<'a> {
     /// [`WeightError`] when one is missing or of another shape.
     pub fn linear(&self, out: usize, depth: usize) -> Result<Linear, WeightError> {
         let bias = self.values("bias", &[out])?;
-        self.linear_from(&self.values("weight", &[out, depth])?, [out, depth], Some(&bias))
+        self.linear_with(out, depth, Some(&bias))
     }
 
     /// The linear layer of `weight` `[out, in]` below the prefix, without a bias.
@@ -147,7 +200,43 @@ impl<'a> Loader<'a> {
     /// # Errors
     /// [`WeightError`] when it is missing or of another shape.
     pub fn linear_without_bias(&self, out: usize, depth: usize) -> Result<Linear, WeightError> {
-        self.linear_from(&self.values("weight", &[out, depth])?, [out, depth], None)
+        self.linear_with(out, depth, None)
+    }
+
+    fn linear_with(&self, out: usize, depth: usize, bias: Option<&[f32]>) -> Result<Linear, WeightError> {
+        let shape = [out, depth];
+        match self.precision {
+            Precision::F32 => self.linear_from(&self.values("weight", &shape)?, shape, bias),
+            Precision::Bf16 | Precision::F8E4M3 => {
+                let values = self.values_bf16("weight", &shape)?;
+                Ok(Linear::new(self.device, Weights::Bf16(&values), shape, bias)?)
+            }
+        }
+    }
+
+    /// A layer of the transformer: as [`Loader::linear`], in 8 bits where the precision says so.
+    ///
+    /// # Errors
+    /// [`WeightError`] when a tensor is missing or of another shape.
+    pub fn layer(&self, out: usize, depth: usize) -> Result<Layer, WeightError> {
+        let shape = [out, depth];
+        if self.precision != Precision::F8E4M3 || !is_quantisable(shape) {
+            return self.linear(out, depth).map(Layer::Plain);
+        }
+        let (weight, bias) = (self.values_bf16("weight", &shape)?, self.values("bias", &[out])?);
+        Ok(Layer::Fp8(Fp8Linear::new(self.device, &weight, shape, Some(&bias))?))
+    }
+
+    /// A layer of the transformer from these values, without a bias.
+    ///
+    /// # Errors
+    /// [`WeightError::Engine`] when they don't fit the shape.
+    pub fn layer_from(&self, values: &[f32], shape: [usize; 2]) -> Result<Layer, WeightError> {
+        if self.precision != Precision::F8E4M3 || !is_quantisable(shape) {
+            return self.linear_from(values, shape, None).map(Layer::Plain);
+        }
+        let values: Vec<bf16> = values.iter().map(|&value| bf16::from_f32(value)).collect();
+        Ok(Layer::Fp8(Fp8Linear::new(self.device, &values, shape, None)?))
     }
 
     /// A linear layer of these values, kept in this loader's precision.
@@ -162,7 +251,7 @@ impl<'a> Loader<'a> {
     ) -> Result<Linear, WeightError> {
         Ok(match self.precision {
             Precision::F32 => Linear::new(self.device, Weights::F32(values), shape, bias)?,
-            Precision::Bf16 => {
+            Precision::Bf16 | Precision::F8E4M3 => {
                 let values: Vec<bf16> = values.iter().map(|&value| bf16::from_f32(value)).collect();
                 Linear::new(self.device, Weights::Bf16(&values), shape, bias)?
             }
@@ -211,7 +300,7 @@ impl<'a> Loader<'a> {
     ) -> Result<Conv, WeightError> {
         Ok(match self.precision {
             Precision::F32 => Conv::new(self.device, Weights::F32(values), channels, spec, bias)?,
-            Precision::Bf16 => {
+            Precision::Bf16 | Precision::F8E4M3 => {
                 let values: Vec<bf16> = values.iter().map(|&value| bf16::from_f32(value)).collect();
                 Conv::new(self.device, Weights::Bf16(&values), channels, spec, bias)?
             }
@@ -223,11 +312,13 @@ impl<'a> Loader<'a> {
     /// # Errors
     /// [`WeightError`] when it is missing or of another shape.
     pub fn embedding(&self, rows: usize, features: usize) -> Result<Embedding, WeightError> {
-        let (values, shape) = (self.values("weight", &[rows, features])?, [rows, features]);
+        let shape = [rows, features];
         Ok(match self.precision {
-            Precision::F32 => Embedding::new(self.device, Weights::F32(&values), shape)?,
-            Precision::Bf16 => {
-                let values: Vec<bf16> = values.into_iter().map(bf16::from_f32).collect();
+            Precision::F32 => {
+                Embedding::new(self.device, Weights::F32(&self.values("weight", &shape)?), shape)?
+            }
+            Precision::Bf16 | Precision::F8E4M3 => {
+                let values = self.values_bf16("weight", &shape)?;
                 Embedding::new(self.device, Weights::Bf16(&values), shape)?
             }
         })

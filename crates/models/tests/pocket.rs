@@ -9,11 +9,10 @@ use std::{env, path::PathBuf, time::Instant};
 use scope_engine::{Cpu, Device, Tensor};
 use scope_models::{
     checkpoint::Checkpoint,
-    control::Control,
     pocket::{PocketFiles, PocketModel},
     prompt::{Interpolation, Prompt},
     vae::{EncoderMemory, LatentScale, VideoAutoencoder},
-    video::VideoCall,
+    video::{ControlPictures, VideoCall},
     wan::NoiseSource,
     weights::Precision,
 };
@@ -127,10 +126,11 @@ fn the_recorded_roll_out_is_reproduced() {
             noise_scale: None,
             follow_motion: false,
             steps: &steps,
+            moving_steps: false,
             manage_cache: true,
             reset: false,
             seed: 0,
-            control: Control::default(),
+            control: ControlPictures::default(),
             control_scale: 1.0,
             cache_weight: None,
         };

@@ -31,7 +31,7 @@ pub use parameters::{
 };
 pub use pipeline::{
     AssetLoader, Chunk, ChunkReport, GenerateError, Generator, InputMode, LoadError, LoadParams,
-    LoadedPipeline, Needs, NoAssets, Output, Pipeline, Sampling,
+    LoadedPipeline, MemoryEstimate, Needs, NoAssets, Output, Pipeline, Sampling,
 };
 pub use registry::{Registry, RegistryError};
 pub use schema::PipelineSchema;

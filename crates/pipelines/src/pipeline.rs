@@ -38,9 +38,35 @@ impl LoadParams {
         self.0.get(key).and_then(Value::as_u64)
     }
 
+    /// The value of `key` if it is true or false.
+    pub fn bool(&self, key: &str) -> Option<bool> {
+        self.0.get(key).and_then(Value::as_bool)
+    }
+
     /// All values.
     pub const fn as_map(&self) -> &Map<String, Value> {
         &self.0
+    }
+}
+
+/// Memory that a pipeline will take, in bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct MemoryEstimate {
+    /// Weights, shared by all sessions.
+    pub weights: u64,
+    /// Keys and values of past frames, per session.
+    pub cache: u64,
+    /// What computing a chunk needs in between, per session.
+    pub activations: u64,
+    /// What the autoencoder remembers and needs in between, per session.
+    pub autoencoder: u64,
+}
+
+impl MemoryEstimate {
+    /// With one session.
+    #[must_use]
+    pub const fn total(&self) -> u64 {
+        self.weights + self.cache + self.activations + self.autoencoder
     }
 }
 
@@ -269,6 +295,12 @@ pub trait LoadedPipeline: Send + Sync {
 pub trait Pipeline: Send + Sync {
     /// The document that describes it to clients.
     fn schema(&self) -> &PipelineSchema;
+
+    /// How much memory it would take with these parameters, if that can be told. May read the disk.
+    fn estimate(&self, params: &LoadParams) -> Option<MemoryEstimate> {
+        let _ = params;
+        None
+    }
 
     /// Loads it. `stage` is told what is going on, in a few words for the user ("Loading text encoder…").
     ///

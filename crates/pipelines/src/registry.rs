@@ -1,4 +1,5 @@
 use crate::{Compute, Pipeline, builtin};
+use scope_store::ModelFolder;
 use serde_json::{Map, Value};
 use std::sync::Arc;
 
@@ -40,6 +41,15 @@ impl Registry {
     /// The pipeline that somebody who has chosen none should see: it makes pictures on any machine, without a download.
     pub fn newcomer(&self) -> Option<&str> {
         self.newcomer.as_deref()
+    }
+
+    /// The same, and the pipelines whose weights lie in this folder, or can be brought there.
+    pub fn with_models(folder: &ModelFolder, compute: Compute) -> Self {
+        let mut registry = Self::builtin_on(compute);
+        for pipeline in builtin::WanPipeline::all(folder, compute) {
+            registry.pipelines.push(Arc::new(pipeline));
+        }
+        registry
     }
 
     /// Adds a pipeline at the end.

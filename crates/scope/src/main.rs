@@ -17,6 +17,7 @@ mod ui;
 
 use clap::FromArgMatches;
 use cli::{Cli, Command};
+use scope_pipelines::LoadParams;
 use std::io::Write;
 use std::process::ExitCode;
 
@@ -50,7 +51,16 @@ fn pipelines(options: &cli::Options) -> anyhow::Result<()> {
     let mut out = std::io::stdout().lock();
     for pipeline in registry.iter() {
         let schema = pipeline.schema();
-        writeln!(out, "{:<24} {}  {}", schema.id, schema.name, schema.description)?;
+        let needed = pipeline.estimate(&LoadParams::default());
+        let needed = needed.map(|needed| format!(" About {:.1} GB of memory.", needed.total() as f64 / 1e9));
+        writeln!(
+            out,
+            "{:<24} {}  {}{}",
+            schema.id,
+            schema.name,
+            schema.description,
+            needed.unwrap_or_default()
+        )?;
     }
     Ok(())
 }

@@ -7,6 +7,7 @@ use clap::Subcommand;
 use scope_pipelines::Registry;
 use scope_plugins::{Installed, Library, Plan, Scan, Source};
 use scope_server::Dirs;
+use scope_store::ModelFolder;
 use serde_json::json;
 use std::io::{BufRead, IsTerminal, Write};
 use std::process::ExitCode;
@@ -49,7 +50,8 @@ fn library(dirs: &Dirs) -> Library {
 
 /// All pipelines: those that are built in, then those of plugins.
 pub(crate) fn registry(settings: &Settings) -> (Registry, Scan) {
-    let mut registry = Registry::builtin_on(settings.compute);
+    let mut registry =
+        Registry::with_models(&ModelFolder::new(&settings.config.dirs.models), settings.compute);
     let mut scan = library(&settings.config.dirs).scan();
     scan.register(&mut registry);
     (registry, scan)

@@ -30,6 +30,22 @@ pub fn nvidia_gpus() -> Vec<Gpu> {
     output_of("nvidia-smi", &query).map(|text| parse(&text)).unwrap_or_default()
 }
 
+/// Memory that a program could still get, in bytes: of the machine, and within the limit that a container sets. `None` where
+/// the system does not say.
+pub fn free_memory() -> Option<u64> {
+    let read = |path: &str| std::fs::read_to_string(path).ok();
+    let free = available(&read("/proc/meminfo")?)?;
+    let number = |path: &str| read(path)?.trim().parse::<u64>().ok();
+    let limit = number("/sys/fs/cgroup/memory.max").zip(number("/sys/fs/cgroup/memory.current"));
+    Some(limit.map_or(free, |(limit, used)| free.min(limit.saturating_sub(used))))
+}
+
+/// `MemAvailable` of `/proc/meminfo`.
+fn available(meminfo: &str) -> Option<u64> {
+    let line = meminfo.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
+    line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()?.checked_mul(1024)
+}
+
 /// What a program prints, when it exists, succeeds and does so in time.
 pub fn output_of(program: &str, arguments: &[&str]) -> Option<String> {
     let mut child = Command::new(program)
@@ -72,6 +88,13 @@ fn parse(text: &str) -> Vec<Gpu> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn available_memory_is_read() {
+        let text = "MemTotal:       24613888 kB\nMemFree:  1 kB\nMemAvailable:   1000 kB\n";
+        assert_eq!(available(text), Some(1_024_000));
+        assert_eq!(available("MemAvailable: many"), None);
+    }
 
     #[test]
     fn the_drivers_table_is_read() {

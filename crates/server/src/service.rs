@@ -96,7 +96,7 @@ impl Service {
             files: Arc::new(SandboxedAssets::new(Sandbox::new(roots), |bytes| {
                 scope_media::still::decode(bytes).map_err(|error| error.to_string())
             })),
-            models: ModelManager::new(registry)?,
+            models: ModelManager::with_memory(registry, hardware::free_memory)?,
             plugins: Scan::default(),
             sessions: Sessions::default(),
             webrtc: WebRtc::default(),

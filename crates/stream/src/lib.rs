@@ -35,7 +35,9 @@ pub mod timeline;
 pub use bus::{FrameBus, FrameTap, Subscription};
 pub use counters::{DropCause, Drops, RateMeter};
 pub use graph::{Graph, GraphError};
-pub use models::{Lease, LeaseError, LoadRejected, LoadRequest, LoadStatus, ModelManager, StatusKind};
+pub use models::{
+    FreeMemory, Lease, LeaseError, LoadRejected, LoadRequest, LoadStatus, ModelManager, StatusKind,
+};
 pub use recording::{RecordingError, Recordings};
 pub use runner::EffortReport;
 pub use session::{

@@ -8,7 +8,7 @@
 //! it. The first wish takes it if it asks for just that, and otherwise throws it away without waiting for it.
 
 use parking_lot::{Condvar, Mutex};
-use scope_pipelines::{LoadError, LoadParams, LoadedPipeline, Registry};
+use scope_pipelines::{LoadError, LoadParams, LoadedPipeline, MemoryEstimate, Registry};
 use serde::Serialize;
 use serde_json::{Map, Value};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -96,6 +96,8 @@ pub struct LoadStatus {
     pub error_code: Option<String>,
     /// What is going on, in a few words.
     pub loading_stage: Option<String>,
+    /// What will probably go wrong: memory that is short. Kept until the next wish.
+    pub warning: Option<String>,
     /// Whether the set puts out pictures.
     pub produces_video: bool,
     /// Whether the set puts out sound.
@@ -151,14 +153,19 @@ struct Inner {
     wanted: Option<Vec<LoadRequest>>,
     working: bool,
     stage: Option<String>,
+    warning: Option<String>,
     error: Option<(String, String)>,
     failed: bool,
     stopping: bool,
     ahead: Ahead,
 }
 
+/// Memory that this machine could give a model now, in bytes, where that can be told.
+pub type FreeMemory = fn() -> Option<u64>;
+
 struct Shared {
     registry: Registry,
+    free_memory: FreeMemory,
     inner: Mutex<Inner>,
     wake: Condvar,
     changes: watch::Sender<u64>,
@@ -201,13 +208,23 @@ impl Drop for Lease {
 }
 
 impl ModelManager {
-    /// A manager without models, and its worker thread.
+    /// A manager without models, and its worker thread. It does not know how much memory there is.
     ///
     /// # Errors
     /// When the system refuses a thread.
     pub fn new(registry: Registry) -> std::io::Result<Arc<Self>> {
+        Self::with_memory(registry, || None)
+    }
+
+    /// A manager that looks at the memory before it loads a model: one whose weights do not fit is refused, and one that
+    /// may run out of memory gets a warning.
+    ///
+    /// # Errors
+    /// When the system refuses a thread.
+    pub fn with_memory(registry: Registry, free_memory: FreeMemory) -> std::io::Result<Arc<Self>> {
         let shared = Arc::new(Shared {
             registry,
+            free_memory,
             inner: Mutex::default(),
             wake: Condvar::new(),
             changes: watch::Sender::new(0),
@@ -245,6 +262,7 @@ impl ModelManager {
             return Err(LoadRejected::Stopping);
         }
         inner.error = None;
+        inner.warning = None;
         inner.failed = false;
         let settled = !inner.working && inner.wanted.is_none() && inner.holds_exactly(&wanted);
         if !settled {
@@ -341,6 +359,7 @@ impl ModelManager {
             error: inner.error.as_ref().map(|(_, text)| text.clone()),
             error_code: inner.error.as_ref().map(|(code, _)| code.clone()),
             loading_stage: if busy { inner.stage.clone() } else { None },
+            warning: inner.warning.clone(),
             produces_video: schemas.is_empty() || schemas.iter().any(|schema| schema.produces_video),
             produces_audio: schemas.iter().any(|schema| schema.produces_audio),
             pipelines: inner
@@ -352,6 +371,23 @@ impl ModelManager {
                 })
                 .collect(),
         }
+    }
+
+    /// A text for the user when this set will probably not fit into memory. May read the disk.
+    pub fn memory_warning(&self, wanted: &[LoadRequest]) -> Option<String> {
+        let estimate =
+            |request: &LoadRequest| self.shared.registry.get(&request.pipeline_id)?.estimate(&request.params);
+        let loaded: Vec<LoadRequest> =
+            self.shared.inner.lock().instances.iter().map(|instance| instance.request.clone()).collect();
+        let same = |a: &LoadRequest, b: &LoadRequest| a.pipeline_id == b.pipeline_id && a.params == b.params;
+        let total = |requests: &[LoadRequest], others: &[LoadRequest]| -> u64 {
+            let without = requests.iter().filter(|one| !others.iter().any(|other| same(one, other)));
+            without.filter_map(estimate).map(|needed| needed.total()).sum()
+        };
+        let needed = total(wanted, &loaded);
+        let free = (self.shared.free_memory)()? + total(&loaded, wanted);
+        let names: Vec<&str> = wanted.iter().map(|request| request.pipeline_id.as_str()).collect();
+        shortage(&names.join(", "), &MemoryEstimate { weights: needed, ..MemoryEstimate::default() }, free)
     }
 
     /// Forgets the last error.
@@ -650,6 +686,20 @@ impl Shared {
         let failed = |detail: String| LoadError::Failed { pipeline: id.clone(), detail };
         let pipeline = self.registry.get(id).ok_or_else(|| failed("it is no longer registered".into()))?;
         tracing::info!(pipeline = id, node = request.node_id, "loading");
+        if let (Some(needed), Some(free)) = (pipeline.estimate(&request.params), (self.free_memory)()) {
+            if needed.weights > free {
+                let detail = format!(
+                    "its weights take {}, and {} are free",
+                    gigabytes(needed.weights),
+                    gigabytes(free)
+                );
+                return Err(LoadError::OutOfMemory { pipeline: id.clone(), detail });
+            }
+            if let Some(warning) = shortage(&pipeline.schema().name, &needed, free) {
+                tracing::warn!(pipeline = id, "{warning}");
+                self.inner.lock().warning = Some(warning);
+            }
+        }
         let began = Instant::now();
         let load = || pipeline.load(&request.params, stage);
         let model = catch_unwind(AssertUnwindSafe(load))
@@ -658,6 +708,22 @@ impl Shared {
         tracing::info!(pipeline = id, "loaded in {seconds:.2} s");
         Ok(model)
     }
+}
+
+/// A text for the user when this much memory may be too little.
+fn shortage(name: &str, needed: &MemoryEstimate, free: u64) -> Option<String> {
+    (needed.total() > free).then(|| {
+        format!(
+            "{name} needs about {} of memory with these settings, and {} are free: it may be stopped while it runs. \
+             Use a smaller size, or unload another pipeline",
+            gigabytes(needed.total()),
+            gigabytes(free)
+        )
+    })
+}
+
+fn gigabytes(bytes: u64) -> String {
+    format!("{:.1} GB", bytes as f64 / 1e9)
 }
 
 /// The message of a caught panic.
@@ -700,6 +766,63 @@ mod tests {
         manager.load(vec![request("t", "testcard", json!({}))]).unwrap();
         assert_ne!(manager.status().status, StatusKind::NotLoaded);
         assert_eq!(settle(&manager).status, StatusKind::Loaded);
+    }
+
+    /// A pipeline that says how much memory it would take.
+    struct Heavy(scope_pipelines::PipelineSchema, MemoryEstimate);
+
+    impl scope_pipelines::Pipeline for Heavy {
+        fn schema(&self) -> &scope_pipelines::PipelineSchema {
+            &self.0
+        }
+
+        fn estimate(&self, _: &LoadParams) -> Option<MemoryEstimate> {
+            Some(self.1)
+        }
+
+        fn load(&self, _: &LoadParams, _: &dyn Fn(&str)) -> Result<Arc<dyn LoadedPipeline>, LoadError> {
+            Ok(Arc::new(Nothing))
+        }
+    }
+
+    struct Nothing;
+
+    impl LoadedPipeline for Nothing {
+        fn start(&self) -> Result<Box<dyn scope_pipelines::Generator>, LoadError> {
+            Err(LoadError::Failed { pipeline: "heavy".into(), detail: "it does nothing".into() })
+        }
+    }
+
+    #[test]
+    fn a_model_that_does_not_fit_is_refused_and_one_that_may_not_gets_a_warning() {
+        for (weights, cache, refused, warned) in
+            [(1, 1, false, false), (5, 6, false, true), (11, 0, true, true)]
+        {
+            let mut registry = Registry::builtin();
+            let schema = scope_pipelines::PipelineSchema::new("heavy", "Heavy", "Heavy");
+            let estimate = MemoryEstimate {
+                weights: weights * 1_000_000_000,
+                cache: cache * 1_000_000_000,
+                ..MemoryEstimate::default()
+            };
+            registry.register(Arc::new(Heavy(schema, estimate))).unwrap();
+            let manager = ModelManager::with_memory(registry, || Some(10_000_000_000)).unwrap();
+            let wish = vec![request("h", "heavy", json!({}))];
+            assert_eq!(manager.memory_warning(&wish).is_some(), warned);
+            manager.load(wish.clone()).unwrap();
+            let status = settle(&manager);
+            if refused {
+                assert_eq!(status.error_code.as_deref(), Some("out_of_memory"));
+                assert!(status.error.unwrap().contains("11.0 GB"));
+            } else {
+                assert_eq!(status.status, StatusKind::Loaded);
+                assert_eq!(status.warning.is_some(), warned);
+                // What is loaded already needs nothing more.
+                assert_eq!(manager.memory_warning(&wish), None);
+            }
+            manager.load(Vec::new()).unwrap();
+            assert_eq!(settle(&manager).warning, None);
+        }
     }
 
     #[test]

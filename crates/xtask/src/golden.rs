@@ -1,4 +1,4 @@
-//! `cargo xtask golden DIR`: every recorded case of a folder, replayed by the models' golden test.
+//! `cargo xtask golden DIR`: every recorded case of a folder, replayed by the golden tests of models and pipelines.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -7,11 +7,14 @@ use anyhow::{Context as _, Result, bail};
 
 use crate::process::{Context, run};
 
-/// Runs the golden test with `folder` as a further folder of cases; its table of cases goes to standard output.
+/// Runs the golden tests with `folder` as a further folder of cases; their tables of cases go to standard output.
 pub(crate) fn replay(context: &Context, folder: &str) -> Result<()> {
     let folder = cases(Path::new(folder))?;
-    let args = ["test", "--release", "-p", "scope-models", "--test", "golden", "--", "--nocapture"];
-    run(context.cargo_command(&args).env("SCOPE_GOLDEN_DIR", folder))
+    for package in ["scope-models", "scope-pipelines"] {
+        let args = ["test", "--release", "-p", package, "--test", "golden", "--", "--nocapture"];
+        run(context.cargo_command(&args).env("SCOPE_GOLDEN_DIR", &folder))?;
+    }
+    Ok(())
 }
 
 /// The folder as the test finds it, which runs elsewhere; refused if there is no case in it.

@@ -208,6 +208,10 @@ impl TensorSource for Checkpoint {
     fn read(&self, name: &str) -> Result<Vec<f32>, WeightError> {
         self.find(name).map(|tensor| tensor.to_f32()).ok_or_else(|| WeightError::Missing(shown(name)))
     }
+
+    fn read_bf16(&self, name: &str) -> Result<Vec<half::bf16>, WeightError> {
+        self.find(name).map(|tensor| tensor.to_bf16()).ok_or_else(|| WeightError::Missing(shown(name)))
+    }
 }
 
 impl fmt::Debug for Checkpoint {

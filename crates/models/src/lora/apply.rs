@@ -2,6 +2,8 @@
 
 use std::collections::HashMap;
 
+use half::bf16;
+
 use super::keys::LoraFile;
 use crate::{
     wan::WanTransformer,
@@ -60,6 +62,13 @@ impl TensorSource for Merged<'_> {
         }
         Ok(weight)
     }
+
+    fn read_bf16(&self, name: &str) -> Result<Vec<bf16>, WeightError> {
+        if self.deltas.contains_key(name) {
+            return Ok(self.read(name)?.into_iter().map(bf16::from_f32).collect());
+        }
+        self.base.read_bf16(name)
+    }
 }
 
 impl Delta {
@@ -92,8 +101,8 @@ pub fn attach(
         let layer = model
             .projection_mut(&module.module)
             .ok_or_else(|| WeightError::Missing(module.module.clone()))?;
-        let down = loader.linear_from(&a, [rank, layer.in_features()], None)?;
-        let up = loader.linear_from(&b, [layer.out_features(), rank], None)?;
+        let down = loader.layer_from(&a, [rank, layer.in_features()])?;
+        let up = loader.layer_from(&b, [layer.out_features(), rank])?;
         layer.attach(&module.module, down, up, index, module.scale)?;
     }
     Ok(())

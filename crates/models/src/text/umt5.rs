@@ -9,7 +9,10 @@ use scope_engine::{
     },
 };
 
-use crate::weights::{Loader, WeightError};
+use crate::{
+    checkpoint::NetworkDescription,
+    weights::{Loader, TensorSource, WeightError},
+};
 
 /// Sizes of the encoder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,6 +49,42 @@ impl Umt5Config {
             buckets: 32,
             max_distance: 128,
         }
+    }
+
+    /// The sizes of the encoder whose tensors these are.
+    ///
+    /// # Errors
+    /// [`WeightError::Missing`] when it lacks a tensor that tells.
+    pub fn of(source: &dyn TensorSource) -> Result<Self, WeightError> {
+        let [vocabulary, dim] = source.extents("token_embedding.weight")?;
+        let [dim_attention, _] = source.extents("blocks.0.attn.q.weight")?;
+        let [dim_ffn, _] = source.extents("blocks.0.ffn.fc1.weight")?;
+        let [buckets, heads] = source.extents("blocks.0.pos_embedding.embedding.weight")?;
+        let layers = source.count(&|layer| format!("blocks.{layer}.norm1.weight"));
+        Ok(Self { vocabulary, dim, dim_attention, dim_ffn, heads, layers, buckets, ..Self::xxl() })
+    }
+
+    /// The tensors of the encoder.
+    #[must_use]
+    pub fn description(&self) -> NetworkDescription {
+        let Self { vocabulary, dim, dim_attention, dim_ffn, heads, layers, buckets, .. } = *self;
+        let mut net = NetworkDescription::new(format!("a UMT5 encoder of {layers} layers of {dim} features"));
+        net.tensor("token_embedding.weight", &[vocabulary, dim]);
+        for layer in 0..layers {
+            net.scope(&format!("blocks.{layer}"), |net| {
+                net.rms_norm("norm1", dim).rms_norm("norm2", dim);
+                for name in ["q", "k", "v"] {
+                    net.linear_without_bias(&format!("attn.{name}"), dim_attention, dim);
+                }
+                net.linear_without_bias("attn.o", dim, dim_attention);
+                net.linear_without_bias("ffn.gate.0", dim_ffn, dim);
+                net.linear_without_bias("ffn.fc1", dim_ffn, dim);
+                net.linear_without_bias("ffn.fc2", dim, dim_ffn);
+                net.tensor("pos_embedding.embedding.weight", &[buckets, heads]);
+            });
+        }
+        net.rms_norm("norm", dim);
+        net
     }
 }
 
@@ -228,6 +267,12 @@ mod tests {
         for distance in -300..300 {
             assert!(bucket(distance) < 32);
         }
+    }
+
+    #[test]
+    fn the_published_size_has_its_published_number_of_tensors_and_weights() {
+        let net = Umt5Config::xxl().description();
+        assert_eq!((net.tensors().len(), net.parameters()), (242, 5_680_910_336));
     }
 
     #[test]

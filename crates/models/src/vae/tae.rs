@@ -13,7 +13,10 @@ use super::{
     DecoderMemory, EncoderMemory, LatentScale, Parts, Statistics, VaeError, VideoAutoencoder, check, joined,
     memory::Pass,
 };
-use crate::weights::{Loader, WeightError};
+use crate::{
+    checkpoint::NetworkDescription,
+    weights::{Loader, TensorSource, WeightError},
+};
 
 /// The network's sizes, and what its latents are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,6 +63,65 @@ impl TaeConfig {
     #[must_use]
     pub fn light() -> Self {
         Self { raw_latents: true, ..Self::full() }
+    }
+
+    /// The network for Wan2.1 latents whose tensors these are: the published one, or one of other widths.
+    ///
+    /// # Errors
+    /// [`WeightError`] when it lacks a convolution that tells.
+    pub fn of(source: &dyn TensorSource) -> Result<Self, WeightError> {
+        let width = |name: &str| source.extents::<4>(name).map(|[width, ..]| width);
+        let encoder = |layer: usize| width(&format!("encoder.{layer}.weight"));
+        let decoder = |layer: usize| width(&format!("decoder.{layer}.weight"));
+        Ok(Self {
+            encoder_widths: [encoder(0)?, encoder(3)?, encoder(8)?, encoder(13)?],
+            decoder_widths: [decoder(1)?, decoder(8)?, decoder(14)?, decoder(20)?],
+            ..Self::full()
+        })
+    }
+
+    /// The tensors of the network for Wan2.1 latents.
+    #[must_use]
+    pub fn description(&self) -> NetworkDescription {
+        let Self { latent_channels, encoder_widths, decoder_widths, encoder_blocks, decoder_blocks, .. } =
+            *self;
+        let mut net = NetworkDescription::new(format!(
+            "a tiny autoencoder of {} and {} channels",
+            encoder_widths[0], decoder_widths[0]
+        ));
+        let memory = |net: &mut NetworkDescription, first: usize, count: usize, width: usize| {
+            for block in first..first + count {
+                net.weight_and_bias(&format!("{block}.conv.0"), &[width, 2 * width, 3, 3]);
+                net.weight_and_bias(&format!("{block}.conv.2"), &[width, width, 3, 3]);
+                net.weight_and_bias(&format!("{block}.conv.4"), &[width, width, 3, 3]);
+            }
+        };
+        net.scope("encoder", |net| {
+            net.weight_and_bias("0", &[encoder_widths[0], self.pixel(), 3, 3]);
+            let mut next = 2;
+            for (stage, frames) in [2, 2, 1].into_iter().enumerate() {
+                let [inputs, outputs] = [encoder_widths[stage], encoder_widths[stage + 1]];
+                net.tensor(&format!("{next}.conv.weight"), &[inputs, frames * inputs, 1, 1]);
+                net.tensor(&format!("{}.weight", next + 1), &[outputs, inputs, 3, 3]);
+                memory(net, next + 2, encoder_blocks[stage], outputs);
+                next += 2 + encoder_blocks[stage];
+            }
+            net.weight_and_bias(&next.to_string(), &[latent_channels, encoder_widths[3], 3, 3]);
+        });
+        net.scope("decoder", |net| {
+            net.weight_and_bias("1", &[decoder_widths[0], latent_channels, 3, 3]);
+            let mut next = 3;
+            for (stage, frames) in [1, 2, 2].into_iter().enumerate() {
+                let [inputs, outputs] = [decoder_widths[stage], decoder_widths[stage + 1]];
+                memory(net, next, decoder_blocks[stage], inputs);
+                next += decoder_blocks[stage] + 1;
+                net.tensor_at_least(&format!("{next}.conv.weight"), &[frames * inputs, inputs, 1, 1]);
+                net.tensor(&format!("{}.weight", next + 1), &[outputs, inputs, 3, 3]);
+                next += 2;
+            }
+            net.weight_and_bias(&(next + 1).to_string(), &[self.pixel(), decoder_widths[3], 3, 3]);
+        });
+        net
     }
 
     /// Pixels of a latent's side.
@@ -442,4 +504,17 @@ fn product(kernel: &[f32], middle: usize, pointwise: &[f32], inputs: usize) -> V
         out.extend(sums.iter().map(|sums| sums.map(|sum| sum as f32)));
     }
     out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::weights::RandomWeights;
+
+    #[test]
+    fn the_published_network_has_its_published_number_of_tensors_and_weights() {
+        let net = TaeConfig::full().description();
+        assert_eq!((net.tensors().len(), net.parameters()), (128, 11_315_539));
+        assert_eq!(TaeConfig::of(&RandomWeights::new(&[&net], 0)).unwrap(), TaeConfig::full());
+    }
 }

@@ -17,7 +17,10 @@ use super::{
     DecoderMemory, EncoderMemory, LatentScale, Parts, Statistics, VaeError, VideoAutoencoder, check, joined,
     memory::Pass,
 };
-use crate::weights::{Loader, WeightError};
+use crate::{
+    checkpoint::NetworkDescription,
+    weights::{Loader, TensorSource, WeightError},
+};
 
 /// The network's sizes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -67,6 +70,67 @@ impl WanVaeConfig {
         Self::new(96, &[1, 2, 4, 4], 0.75, 2, &[false, true, true])
     }
 
+    /// The network whose tensors these are: the published one, or one that is narrower throughout.
+    ///
+    /// # Errors
+    /// [`WeightError`] when it lacks its first convolution.
+    pub fn of(source: &dyn TensorSource) -> Result<Self, WeightError> {
+        let [stem, ..] = source.extents::<5>("encoder.conv1.weight")?;
+        Ok(Self::new(stem, &[1, 2, 4, 4], 0.0, 2, &[false, true, true]))
+    }
+
+    /// The tensors of the network.
+    #[must_use]
+    pub fn description(&self) -> NetworkDescription {
+        let Self { stem, ref levels, ref halves_time, residual_blocks } = *self;
+        let deepest = levels.last().copied().unwrap_or(stem);
+        let both = 2 * LATENT_CHANNELS;
+        let mut net = NetworkDescription::new(format!("Wan's autoencoder of {stem} channels"));
+        net.scope("encoder", |net| {
+            net.weight_and_bias("conv1", &[stem, 3, 3, 3, 3]);
+            let (mut channels, mut layer) = (stem, 0);
+            for (level, &width) in levels.iter().enumerate() {
+                for _ in 0..residual_blocks {
+                    net.scope(&format!("downsamples.{layer}"), |net| describe_residual(net, channels, width));
+                    (channels, layer) = (width, layer + 1);
+                }
+                if let Some(&halves_time) = halves_time.get(level) {
+                    net.scope(&format!("downsamples.{layer}"), |net| {
+                        net.weight_and_bias("resample.1", &[width, width, 3, 3]);
+                        if halves_time {
+                            net.weight_and_bias("time_conv", &[width, width, 3, 1, 1]);
+                        }
+                    });
+                    layer += 1;
+                }
+            }
+            describe_ends(net, [deepest, deepest, both]);
+        });
+        net.weight_and_bias("conv1", &[both, both, 1, 1, 1]);
+        net.weight_and_bias("conv2", &[LATENT_CHANNELS, LATENT_CHANNELS, 1, 1, 1]);
+        net.scope("decoder", |net| {
+            net.weight_and_bias("conv1", &[deepest, LATENT_CHANNELS, 3, 3, 3]);
+            let (mut channels, mut layer) = (deepest, 0);
+            for (level, &width) in levels.iter().enumerate().rev() {
+                for _ in 0..=residual_blocks {
+                    net.scope(&format!("upsamples.{layer}"), |net| describe_residual(net, channels, width));
+                    (channels, layer) = (width, layer + 1);
+                }
+                if let Some(above) = level.checked_sub(1) {
+                    net.scope(&format!("upsamples.{layer}"), |net| {
+                        net.weight_and_bias("resample.1", &[width / 2, width, 3, 3]);
+                        if halves_time.get(above) == Some(&true) {
+                            net.weight_and_bias("time_conv", &[2 * width, width, 3, 1, 1]);
+                        }
+                    });
+                    (channels, layer) = (width / 2, layer + 1);
+                }
+            }
+            describe_ends(net, [deepest, channels, 3]);
+        });
+        net
+    }
+
     /// Frames of a latent, except for the first.
     fn group(&self) -> usize {
         1 << self.halves_time.iter().filter(|&&halves| halves).count()
@@ -76,6 +140,29 @@ impl WanVaeConfig {
     fn side(&self) -> usize {
         1 << self.halves_time.len()
     }
+}
+
+fn describe_residual(net: &mut NetworkDescription, inputs: usize, outputs: usize) {
+    net.tensor("residual.0.gamma", &[inputs, 1, 1, 1]);
+    net.weight_and_bias("residual.2", &[outputs, inputs, 3, 3, 3]);
+    net.tensor("residual.3.gamma", &[outputs, 1, 1, 1]);
+    net.weight_and_bias("residual.6", &[outputs, outputs, 3, 3, 3]);
+    if inputs != outputs {
+        net.weight_and_bias("shortcut", &[outputs, inputs, 1, 1, 1]);
+    }
+}
+
+/// Middle and head of either half.
+fn describe_ends(net: &mut NetworkDescription, [middle, inputs, outputs]: [usize; 3]) {
+    net.scope("middle", |net| {
+        net.scope("0", |net| describe_residual(net, middle, middle));
+        net.tensor("1.norm.gamma", &[middle, 1, 1]);
+        net.weight_and_bias("1.to_qkv", &[3 * middle, middle, 1, 1]);
+        net.weight_and_bias("1.proj", &[middle, middle, 1, 1]);
+        net.scope("2", |net| describe_residual(net, middle, middle));
+    });
+    net.tensor("head.0.gamma", &[inputs, 1, 1, 1]);
+    net.weight_and_bias("head.2", &[outputs, inputs, 3, 3, 3]);
 }
 
 /// The weights.
@@ -336,5 +423,20 @@ impl Decoder {
             };
         }
         self.head.run(pass, &x)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_published_networks_have_their_published_numbers_of_tensors_and_weights() {
+        let count = |config: WanVaeConfig| {
+            let net = config.description();
+            (net.tensors().len(), net.parameters())
+        };
+        assert_eq!(count(WanVaeConfig::full()), (194, 126_892_531));
+        assert_eq!(count(WanVaeConfig::light()), (194, 8_035_003));
     }
 }

@@ -195,6 +195,11 @@ impl KvCache {
         })
     }
 
+    /// The number of VACE blocks is another.
+    pub(super) fn expect_vace_blocks(&mut self, blocks: usize) {
+        self.vace_text = vec![None; blocks];
+    }
+
     /// Tokens of a frame.
     #[must_use]
     pub fn frame_tokens(&self) -> usize {

@@ -53,7 +53,8 @@ pub struct ChunkStream {
     quirks: Quirks,
     cache: KvCache,
     adapters: Adapters,
-    text: Option<TextContext>,
+    /// The text's embedding, and how the model attends to it.
+    text: Option<(Tensor, TextContext)>,
     text_changed: bool,
     /// Place of the next chunk's first frame.
     frame: usize,
@@ -138,14 +139,45 @@ impl ChunkStream {
     /// # Errors
     /// [`WanError::Input`] when they don't fit the model.
     pub fn set_text(&mut self, embeddings: &Tensor) -> Result<(), WanError> {
-        self.text = Some(self.model.text_context(embeddings, &self.adapters)?);
+        let context = self.model.text_context(embeddings, &self.adapters)?;
+        self.text = Some((embeddings.clone(), context));
         self.text_changed = true;
         Ok(())
     }
 
-    /// Sets the strengths of the runtime adapters.
-    pub fn set_adapters(&mut self, adapters: Adapters) {
+    /// The strengths of the runtime adapters.
+    #[must_use]
+    pub fn adapters(&self) -> &Adapters {
+        &self.adapters
+    }
+
+    /// Sets the strengths of the runtime adapters. What was made of the text is made anew with them.
+    ///
+    /// # Errors
+    /// [`WanError::Engine`] when the engine refuses an operator.
+    pub fn set_adapters(&mut self, adapters: Adapters) -> Result<(), WanError> {
         self.adapters = adapters;
+        match self.text.take() {
+            Some((embeddings, _)) => self.set_text(&embeddings),
+            None => Ok(()),
+        }
+    }
+
+    /// Goes on with a model of the same sizes: the same one with VACE blocks, say.
+    ///
+    /// # Errors
+    /// [`WanError::Input`] when its sizes are others.
+    pub fn set_model(&mut self, model: Arc<WanTransformer>) -> Result<(), WanError> {
+        if model.config() != self.model.config() {
+            return Err(WanError::Input {
+                what: "the other model",
+                found: format!("one of {} features", model.config().dim),
+                expected: "one of the same sizes".into(),
+            });
+        }
+        self.cache.expect_vace_blocks(model.vace().map_or(0, |vace| vace.layers().len()));
+        self.model = model;
+        Ok(())
     }
 
     /// Starts the stream again at frame 0, with an empty cache. The text stays.
@@ -188,7 +220,7 @@ impl ChunkStream {
         noise: &mut dyn NoiseSource,
     ) -> Result<Tensor, WanError> {
         let shape = self.check(request)?;
-        let Some(text) = self.text.clone() else {
+        let Some((_, text)) = self.text.clone() else {
             return Err(WanError::Input {
                 what: "the text",
                 found: "missing".into(),

@@ -16,9 +16,9 @@ mod window;
 
 pub use cache::{CachePolicy, KvCache, MemoryBank, SinkUpdate};
 pub use chunks::{ChunkRequest, ChunkStream, NoiseSource};
-pub use config::WanConfig;
+pub use config::{ConfigError, WanConfig};
 pub use family::{Family, RecomputedContext, TextChange};
-pub use projection::{Adapters, Projection};
+pub use projection::{Adapters, Layer, Projection};
 pub use time::sinusoid;
 pub use transformer::{Call, TextContext, WanTransformer};
 pub use vace::{VACE_CHANNELS, VaceBlocks, VaceConfig, VaceContext};

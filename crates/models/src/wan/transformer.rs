@@ -127,6 +127,12 @@ impl WanTransformer {
         self.vace.as_ref()
     }
 
+    /// The same weights beside these VACE blocks; nothing is copied.
+    #[must_use]
+    pub fn with_vace(&self, vace: VaceBlocks) -> Self {
+        Self { vace: Some(vace), ..self.clone() }
+    }
+
     /// The linear layer of this name (`blocks.0.self_attn.q`, `head.head`, …), as LoRA files name them.
     pub fn projection_mut(&mut self, name: &str) -> Option<&mut Projection> {
         let (group, rest) = name.split_once('.')?;

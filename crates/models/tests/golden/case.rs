@@ -2,7 +2,7 @@
 
 use std::{
     collections::HashMap,
-    fs,
+    env, fs,
     path::{Path, PathBuf},
 };
 
@@ -196,4 +196,54 @@ impl Check {
         let (error, name) = &self.worst;
         format!("{verdict}  {:4} comparisons, largest error {error:.2e} {name}", self.comparisons)
     }
+}
+
+/// How a kind of case is replayed.
+pub(crate) type Replay = fn(&Case, &mut Check) -> Result<()>;
+
+/// The cases of this repository, and those of the folder that `SCOPE_GOLDEN_DIR` names.
+fn folders() -> Vec<PathBuf> {
+    let own = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../models/tests/golden/data");
+    [Some(own), env::var_os("SCOPE_GOLDEN_DIR").map(PathBuf::from)].into_iter().flatten().collect()
+}
+
+/// Replays every case of these kinds; a kind without a replay is left to another test.
+pub(crate) fn replay_all(kinds: &[(&str, Option<Replay>)]) {
+    let mut failures = Vec::new();
+    let mut count = 0;
+    for folder in folders() {
+        let mut files: Vec<PathBuf> = fs::read_dir(&folder)
+            .unwrap_or_else(|error| panic!("{}: {error}", folder.display()))
+            .map(|entry| entry.expect("a folder entry").path())
+            .filter(|path| path.extension().is_some_and(|extension| extension == "json"))
+            .collect();
+        files.sort();
+        for file in files {
+            let name = file.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+            let mut check = Check::default();
+            let found = Case::load(&file).and_then(|case| {
+                let kind = case.text("kind")?;
+                let known = kinds.iter().find(|(name, _)| *name == kind);
+                let replay = known.ok_or_else(|| anyhow!("no replay for cases of kind {kind:?}"))?.1;
+                Ok(replay.map(|replay| (replay, case)))
+            });
+            match found {
+                Ok(None) => continue,
+                Ok(Some((replay, case))) => {
+                    if let Err(error) = replay(&case, &mut check) {
+                        check.fail(format!("{error:#}"));
+                    }
+                }
+                Err(error) => check.fail(format!("{error:#}")),
+            }
+            count += 1;
+            println!("{name:28} {}", check.summary());
+            if !check.passed() {
+                failures.push(format!("{name}: {}", check.failures().join("; ")));
+            }
+        }
+    }
+    println!("{count} cases, {} failed", failures.len());
+    assert!(failures.is_empty(), "{}", failures.join("\n"));
+    assert!(count > 0, "there are no cases to replay");
 }

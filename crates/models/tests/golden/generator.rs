@@ -56,6 +56,11 @@ pub(crate) fn family(case: &Case) -> Result<Family> {
     Ok(family)
 }
 
+/// Name of a recorded draw.
+pub(crate) fn noise(chunk: usize, draw: usize) -> String {
+    format!("chunk.{chunk}.noise.{draw}")
+}
+
 /// The noise that was recorded for a chunk, draw by draw, in either of its orders of axes.
 pub(crate) struct RecordedNoise<'a> {
     case: &'a Case,
@@ -71,7 +76,7 @@ impl<'a> RecordedNoise<'a> {
 
 impl NoiseSource for RecordedNoise<'_> {
     fn draw(&mut self, shape: [usize; 4]) -> scope_engine::Result<Tensor> {
-        let name = format!("chunk.{}.noise.{}", self.chunk, self.next);
+        let name = noise(self.chunk, self.next);
         self.next += 1;
         let recorded = self.case.recorded(&name).expect("the case has the noise of every step");
         let latents = fchw(recorded).expect("noise is [1, F, C, h, w] or [F, C, h, w]");

@@ -1,6 +1,7 @@
 //! Kind `fp8_linear`: bits and scales of 8-bit floating point, and layers made of them.
 
 use anyhow::{Context, Result};
+use half::bf16;
 use scope_models::quant::{Fp8Linear, quantise, scale_of};
 
 use crate::case::{Case, Check};
@@ -18,9 +19,10 @@ pub(crate) fn fp8_linear(case: &Case, check: &mut Check) -> Result<()> {
             check.close(&bits_name, &bits, &case.recorded(&bits_name)?.values, 0.0, 0.0);
         }
         let size = |key: &str| entry[key].as_u64().map(|v| v as usize).with_context(|| format!("no {key}"));
-        let weights = &case.recorded(&name("w_bf16"))?.values;
+        let weights: Vec<bf16> =
+            case.recorded(&name("w_bf16"))?.values.iter().map(|&value| bf16::from_f32(value)).collect();
         let bias = &case.recorded(&name("bias_bf16"))?.values;
-        let layer = Fp8Linear::new(&case.device, weights, [size("out")?, size("inp")?], Some(bias))?;
+        let layer = Fp8Linear::new(&case.device, &weights, [size("out")?, size("inp")?], Some(bias))?;
         let found = layer.forward(&case.tensor(&name("x_bf16"))?)?.to_vec();
         let recorded = &case.recorded(&name("y_f32"))?.values;
         // Relative to the layer's results: sums near zero are differences of large products.

@@ -3,7 +3,9 @@
 mod passthrough;
 mod pocket;
 mod testcard;
+mod wan;
 
 pub use passthrough::Passthrough;
 pub use pocket::Pocket;
 pub use testcard::Testcard;
+pub use wan::WanPipeline;

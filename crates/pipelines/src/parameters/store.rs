@@ -57,7 +57,8 @@ impl ParameterStore {
         }
         let one_shots = pending.keys().cloned().collect();
         values.extend(pending);
-        Snapshot { values, one_shots, revision: self.revision, changed: std::mem::take(&mut self.changed) }
+        let changed = std::mem::take(&mut self.changed);
+        Snapshot { values, one_shots, replaced: Vec::new(), revision: self.revision, changed }
     }
 
     /// Gives back what a chunk took but could not use, unless something newer arrived.
@@ -121,6 +122,8 @@ fn released_mouse(taken: &Value) -> Option<Value> {
 pub struct Snapshot {
     values: Map<String, Value>,
     one_shots: Vec<String>,
+    /// Keys whose values hold for this chunk only.
+    replaced: Vec<String>,
     revision: u64,
     changed: bool,
 }
@@ -154,6 +157,12 @@ impl Snapshot {
     /// Replaces a value for this chunk only, as modulation does.
     pub fn set(&mut self, key: &str, value: Value) {
         self.values.insert(key.to_owned(), value);
+        self.replaced.push(key.to_owned());
+    }
+
+    /// Whether the value of `key` was replaced for this chunk only.
+    pub fn is_replaced(&self, key: &str) -> bool {
+        self.replaced.iter().any(|replaced| replaced == key)
     }
 
     /// Number of the newest update that this snapshot contains.

@@ -82,6 +82,11 @@ mod tests {
             video_steps: vec![1000.0, 857.0, 600.0],
             noise_scale: 0.7,
             noise_controller: false,
+            cache_weight: false,
+            manage_cache: true,
+            loras: Vec::new(),
+            references: Vec::new(),
+            context_scale: 1.0,
             frame_rate: Some(16.0),
             savings: vec![
                 Saving { steps: two.clone(), size: None, cost: 0.8 },

@@ -18,8 +18,12 @@ use scope_models::video::{VideoError, VideoStream};
 use scope_models::wan::{Family, WanTransformer};
 use std::sync::Arc;
 
-/// Ports on which video comes in and goes out.
+/// The port on which video comes in and goes out.
 pub(crate) const VIDEO: &str = "video";
+/// The port of a video that controls another one.
+pub(crate) const CONTROL: &str = "vace_input_frames";
+/// The port of masks over that video.
+pub(crate) const MASKS: &str = "vace_input_masks";
 
 /// Networks with their weights and the way they are rolled out, shared by all sessions.
 #[derive(Clone, Debug)]
@@ -32,6 +36,28 @@ pub struct VideoModel {
     pub family: Family,
     /// Defects of the reference to reproduce.
     pub quirks: Quirks,
+    /// Adds VACE blocks to a transformer without, once they are needed.
+    pub vace: Option<Arc<dyn LateVace>>,
+}
+
+/// VACE blocks that are loaded when the first session needs them.
+pub trait LateVace: std::fmt::Debug + Send + Sync {
+    /// The model's transformer beside its VACE blocks.
+    ///
+    /// # Errors
+    /// A text for the user when they can't be had.
+    fn transformer(&self) -> Result<Arc<WanTransformer>, String>;
+}
+
+/// A LoRA file that a model was loaded with.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Lora {
+    /// Where it lies, as the client named it.
+    pub path: String,
+    /// Its strength.
+    pub scale: f32,
+    /// It is part of the weights: its strength can't change any more.
+    pub merged: bool,
 }
 
 impl VideoModel {
@@ -40,7 +66,7 @@ impl VideoModel {
     /// # Errors
     /// [`VideoError`] when the size does not suit the model, or its memory can't be had.
     pub fn stream(&self, size: [usize; 2]) -> Result<VideoStream, VideoError> {
-        let Self { transformer, autoencoder, family, quirks } = self.clone();
+        let Self { transformer, autoencoder, family, quirks, .. } = self.clone();
         VideoStream::new(transformer, autoencoder, &family, size, quirks)
     }
 
@@ -66,6 +92,16 @@ pub struct VideoSettings {
     pub noise_scale: f64,
     /// The noise follows the motion of the input.
     pub noise_controller: bool,
+    /// The weight of cached frames can be set.
+    pub cache_weight: bool,
+    /// Changes that the past would spoil start the video anew.
+    pub manage_cache: bool,
+    /// The LoRA files in the weights and beside them.
+    pub loras: Vec<Lora>,
+    /// Pictures of things that the first chunk shows.
+    pub references: Vec<String>,
+    /// Strength of control signals.
+    pub context_scale: f32,
     /// Pictures a second that the model was trained to show, if it was trained for one rate.
     pub frame_rate: Option<f64>,
     /// What may be saved where that rate is not reached; nothing for models without a rate.

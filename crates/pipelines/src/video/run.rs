@@ -1,8 +1,8 @@
 //! One session's video.
 
 use super::effort::{efforts, ways};
-use super::request::Request;
-use super::{VIDEO, VideoModel, VideoSettings};
+use super::request::{Input, Request, picture};
+use super::{CONTROL, MASKS, VIDEO, VideoModel, VideoSettings};
 use crate::{
     Chunk, ChunkReport, Effort, GenerateError, Generator, InputMode, Needs, Output, Sampling, Snapshot,
 };
@@ -10,7 +10,9 @@ use scope_frame::{Fit, Frame, Image, PixelFormat, Timestamp};
 use scope_models::frames::{self, Picture};
 use scope_models::noise::SeededNoise;
 use scope_models::video::{Decoded, TextConditioner, VideoError, VideoStream};
-use scope_models::wan::NoiseSource;
+use scope_models::wan::{Adapters, NoiseSource};
+use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// Pictures that a latent frame stands for.
 const LATENT_PICTURES: usize = 4;
@@ -26,7 +28,12 @@ pub struct VideoRun {
     settings: VideoSettings,
     /// A reset that the next chunk makes.
     reset: bool,
+    /// The first chunk is still to come.
+    fresh: bool,
 }
+
+/// A change of a LoRA's strength below this is none.
+const SAME_STRENGTH: f32 = 1e-6;
 
 impl VideoRun {
     /// A session whose noise follows from its seed.
@@ -52,15 +59,77 @@ impl VideoRun {
         text: Box<dyn TextConditioner + Send>,
         noise: Box<dyn NoiseSource + Send>,
     ) -> Result<Self, VideoError> {
-        let stream = model.stream(settings.size)?;
+        let mut stream = model.stream(settings.size)?;
+        let strengths = settings.loras.iter().filter(|lora| !lora.merged).map(|lora| lora.scale);
+        stream.set_adapters(Adapters(strengths.collect()))?;
         let size = settings.size;
-        Ok(Self { model: model.clone(), stream, size, text, noise, settings, reset: false })
+        Ok(Self { model: model.clone(), stream, size, text, noise, settings, reset: false, fresh: true })
     }
 
     /// The video's state.
     #[must_use]
     pub const fn stream(&self) -> &VideoStream {
         &self.stream
+    }
+
+    /// Sets the strengths of LoRA files. Files that are unknown or merged are problems.
+    fn set_lora_scales(&mut self, request: &mut Request) -> Result<(), GenerateError> {
+        let mut strengths = self.stream.chunks().adapters().clone();
+        for asked in std::mem::take(&mut request.lora_scales) {
+            let mut runtime = self.settings.loras.iter().filter(|lora| !lora.merged);
+            if let Some(index) = runtime.position(|lora| lora.path == asked.path) {
+                strengths.0[index] = asked.scale;
+                continue;
+            }
+            let loaded: Vec<&str> = self.settings.loras.iter().map(|lora| lora.path.as_str()).collect();
+            let text = if loaded.contains(&asked.path.as_str()) {
+                format!(
+                    "{} is merged into the weights; load it with merge mode runtime_peft to change its scale",
+                    asked.path
+                )
+            } else if loaded.is_empty() {
+                format!("{} is not loaded, nor any other LoRA", asked.path)
+            } else {
+                format!("{} is not loaded; loaded are {}", asked.path, loaded.join(", "))
+            };
+            request.problem("lora_scales", text);
+        }
+        let old = &self.stream.chunks().adapters().0;
+        if strengths.0.iter().zip(old).any(|(new, old)| (new - old).abs() >= SAME_STRENGTH) {
+            request.reset |= request.manage_cache;
+            let stream = &mut self.stream;
+            self.model.device().install(|| stream.set_adapters(strengths)).map_err(|error| failed(&error))?;
+        }
+        Ok(())
+    }
+
+    /// Makes sure that there are VACE blocks where control signals need some; without, the signals are problems.
+    fn prepare_control(&mut self, request: &mut Request, ports: &BTreeMap<String, Vec<Frame>>) -> bool {
+        let mut keys = request.control_keys();
+        keys.extend([CONTROL, MASKS].into_iter().filter(|port| ports.contains_key(*port)));
+        if keys.is_empty() {
+            return false;
+        }
+        if self.stream.chunks().family().chunk_frames == 1 {
+            request.one_end();
+        }
+        if self.stream.chunks().model().vace().is_some() {
+            return true;
+        }
+        let added = match self.model.vace.clone() {
+            None => Err("this model has no VACE blocks".to_owned()),
+            Some(vace) => vace.transformer().and_then(|transformer| {
+                self.model.transformer = Arc::clone(&transformer);
+                self.stream.set_model(transformer).map_err(|error| error.to_string())
+            }),
+        };
+        if let Err(reason) = &added {
+            request.drop_control();
+            for key in keys {
+                request.problem(key, reason.as_str());
+            }
+        }
+        added.is_ok()
     }
 
     /// Input pictures of a chunk.
@@ -82,18 +151,38 @@ impl Generator for VideoRun {
         chunk: Chunk<'_>,
         emit: &mut (dyn FnMut(Output) + Send),
     ) -> Result<ChunkReport, GenerateError> {
-        let mut ways = ways(&self.settings, chunk.mode, chunk.parameters);
-        let way = ways.swap_remove(chunk.effort.min(ways.len() - 1));
+        let Chunk { parameters, inputs, assets, effort, .. } = chunk;
+        let mode = if inputs.contains_key(VIDEO) { InputMode::Video } else { InputMode::Text };
+        let mut ways = ways(&self.settings, mode, parameters);
+        let way = ways.swap_remove(effort.min(ways.len() - 1));
         if way.size != self.size {
+            let adapters = self.stream.chunks().adapters().clone();
             self.stream = self.model.stream(way.size).map_err(|error| failed(&error))?;
+            self.stream.set_adapters(adapters).map_err(|error| failed(&error))?;
             self.size = way.size;
         }
-        let request = Request::read(chunk.parameters, way.steps, &self.settings);
-        let input = chunk.inputs.get(VIDEO).map_or(&[][..], Vec::as_slice);
-        let images: Vec<Image> = input.iter().map(|frame| frame.image.to_rgb8()).collect();
-        let video: Vec<Picture<'_>> = images.iter().map(picture).collect();
-        let call = request.call((!video.is_empty()).then_some(&video), std::mem::take(&mut self.reset));
+        let mut request = Request::read(parameters, way.steps, assets, &self.settings);
+        if std::mem::take(&mut self.fresh) {
+            request.show("ref_images", &self.settings.references, assets);
+        }
+        self.set_lora_scales(&mut request)?;
+        let controlled = self.prepare_control(&mut request, &inputs);
+        let images = |port: &str| -> Vec<Image> {
+            inputs.get(port).into_iter().flatten().map(|frame| frame.image.to_rgb8()).collect()
+        };
+        let control = |port: &str| if controlled { images(port) } else { Vec::new() };
+        let (video, frames, masks) = (images(VIDEO), control(CONTROL), control(MASKS));
+        let grey: Vec<Vec<u8>> = masks.iter().map(brightness).collect();
+        let input = Input {
+            video: video.iter().map(picture).collect(),
+            control: frames.iter().map(picture).collect(),
+            masks: masks.iter().zip(&grey).map(|(mask, bytes)| Picture { bytes, ..picture(mask) }).collect(),
+            references: request.references(),
+        };
+        let call = request.call(&input, std::mem::take(&mut self.reset));
+        let source = [VIDEO, CONTROL].into_iter().find_map(|port| inputs.get(port));
         let Self { model, stream, size, text, noise, settings, .. } = self;
+        let input = source.map_or(&[][..], Vec::as_slice);
         let mut show = Show { made: *size, shown: settings.size, input, emit, problem: None };
         model
             .device()
@@ -102,7 +191,10 @@ impl Generator for VideoRun {
             })
             .map_err(|error| failed(&error))?;
         let stages = stream.stages().named().to_vec();
-        show.problem.map_or_else(|| Ok(ChunkReport { stages, ..ChunkReport::default() }), Err)
+        match show.problem {
+            Some(problem) => Err(problem),
+            None => Ok(ChunkReport { parameter_problems: request.problems, stages }),
+        }
     }
 
     fn frame_rate(&self, mode: InputMode) -> Option<f64> {
@@ -162,8 +254,10 @@ impl Show<'_> {
     }
 }
 
-fn picture(image: &Image) -> Picture<'_> {
-    Picture { height: image.height() as usize, width: image.width() as usize, bytes: image.data() }
+/// An RGB picture as a mask of one channel.
+fn brightness(image: &Image) -> Vec<u8> {
+    let (pixels, _) = image.data().as_chunks::<3>();
+    pixels.iter().map(|&rgb| (rgb.map(u16::from).iter().sum::<u16>() / 3) as u8).collect()
 }
 
 fn failed(error: &dyn ToString) -> GenerateError {

@@ -6,7 +6,7 @@ use crate::service::blocking;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Json;
-use scope_pipelines::LoadParams;
+use scope_pipelines::{AssetLoader, LoadParams};
 use scope_stream::{Graph, LoadRejected, LoadRequest};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
@@ -80,6 +80,20 @@ impl From<LoadRejected> for ApiError {
     }
 }
 
+/// Adapters come from the folders that clients may name files in.
+fn refuse_foreign_files(files: &dyn AssetLoader, requests: &[LoadRequest]) -> ApiResult<()> {
+    for request in requests {
+        let adapters = request.params.as_map().get("loras").and_then(Value::as_array);
+        let paths = adapters.into_iter().flatten().filter_map(|adapter| adapter.get("path")?.as_str());
+        for path in paths {
+            files
+                .resolve(path)
+                .map_err(|reason| ApiError::bad_request(reason).with_code("invalid_parameters"))?;
+        }
+    }
+    Ok(())
+}
+
 /// Loads exactly this set of pipelines, in the background; what is loaded already stays.
 #[utoipa::path(post, path = "/api/v1/pipeline/load", tag = "pipelines", request_body = LoadBody,
     responses((status = 200, body = Value), (status = 400)))]
@@ -89,8 +103,21 @@ async fn load(
 ) -> ApiResult<Json<Value>> {
     let requests = body.requests()?;
     let names: Vec<_> = requests.iter().map(|request| request.pipeline_id.clone()).collect();
+    let (requests, warning) = {
+        let service = Arc::clone(&service);
+        let look = move || -> ApiResult<_> {
+            refuse_foreign_files(&*service.files, &requests)?;
+            let warning = service.models.memory_warning(&requests);
+            Ok((requests, warning))
+        };
+        blocking(look).await??
+    };
     service.models.load(requests)?;
-    Ok(Json(json!({"message": format!("Loading: {}", names.join(", "))})))
+    let mut reply = json!({"message": format!("Loading: {}", names.join(", "))});
+    if let Some(warning) = warning {
+        reply["warning"] = warning.into();
+    }
+    Ok(Json(reply))
 }
 
 /// What is loaded, what is going on, and what went wrong last.

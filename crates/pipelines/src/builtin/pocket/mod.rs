@@ -75,6 +75,11 @@ impl Pipeline for Pocket {
             video_steps: steps,
             noise_scale: NOISE_SCALE,
             noise_controller: NOISE_CONTROLLER,
+            cache_weight: false,
+            manage_cache: true,
+            loras: Vec::new(),
+            references: Vec::new(),
+            context_scale: 1.0,
             frame_rate: Some(config.video.fps),
             savings: savings(config, size),
         };
@@ -95,6 +100,7 @@ impl LoadedPipeline for Loaded {
             autoencoder: Arc::clone(self.model.autoencoder()) as _,
             family: self.model.config().family(),
             quirks: Quirks::default(),
+            vace: None,
         };
         let text = Box::new(Arc::clone(self.model.text_encoder()));
         let run = VideoRun::new(&model, self.settings.clone(), text).map_err(|error| failed(&error))?;
