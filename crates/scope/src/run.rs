@@ -86,11 +86,8 @@ async fn until_stopped(service: &Arc<Service>, settings: &Settings) -> Result<St
 /// Memory of models that have gone goes back to the system.
 async fn give_memory_back(service: Arc<Service>) {
     let mut changes = service.models.changes();
-    let mut before = Vec::new();
     while changes.changed().await.is_ok() {
-        let status = service.models.status();
-        if status.loading_stage.is_none() && status.pipelines != before {
-            before = status.pipelines;
+        if service.models.status().loading_stage.is_none() {
             // A panic has been logged by the panic hook.
             tokio::task::spawn_blocking(allocator::give_back).await.ok();
         }

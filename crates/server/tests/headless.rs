@@ -181,6 +181,27 @@ async fn schemas_and_definitions_describe_the_same_pipelines() {
     assert_eq!(ids, others);
 }
 
+#[tokio::test]
+async fn what_is_prepared_for_newcomers_is_suggested_and_otherwise_unseen() {
+    let server = Server::new();
+    let newcomer = server.service.models.registry().newcomer().map(str::to_owned);
+    server.service.preload();
+    let suggested = server.get("/api/v1/pipelines/schemas").await.json()["default_pipeline"].clone();
+    assert_eq!(suggested, json!(newcomer));
+    assert_eq!(server.get("/api/v1/pipeline/status").await.json()["status"], "not_loaded");
+    let body = json!({"pipeline_ids": ["testcard"]});
+    assert_eq!(server.post("/api/v1/pipeline/load", &body).await.status, 200);
+    assert_eq!(status(&server, "loaded").await["pipelines"].as_array().unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn a_pipeline_that_the_configuration_names_is_loaded_for_all_to_see() {
+    let server = Server::with(|config| config.preload = Some("testcard".into()));
+    server.service.preload();
+    assert_eq!(status(&server, "loaded").await["pipeline_id"], "testcard");
+    assert_eq!(server.get("/api/v1/pipelines/schemas").await.json()["default_pipeline"], "testcard");
+}
+
 /// Reads server-sent events until all of `wanted` were seen, in any order and in any pieces.
 async fn read_until(
     events: &mut (impl futures_util::Stream<Item = Result<bytes::Bytes, axum::Error>> + Unpin),

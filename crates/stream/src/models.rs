@@ -649,7 +649,8 @@ impl Shared {
             }
         };
         drop(unwanted);
-        self.wake.notify_all();
+        // Also when nobody wants it: memory has been freed.
+        self.notify();
     }
 
     /// What was loaded ahead, if this asks for it; waits while it is still being loaded.

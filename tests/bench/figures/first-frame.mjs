@@ -10,6 +10,7 @@ export default async function firstFrame({ server: start, browser: launch, page:
   const cases = [
     ['passthrough', { source: { width: 512, height: 512, fps: 30 }, parameters: { input_mode: 'video' } }],
     ['testcard', { parameters: { input_mode: 'text', prompts: [{ text: 'a cat', weight: 1 }] } }],
+    ['pocket', { parameters: { input_mode: 'text', prompts: [{ text: 'a dog walking in grass', weight: 1 }] } }],
   ]
   for (const [pipeline, options] of cases) {
     await server.load(pipeline)

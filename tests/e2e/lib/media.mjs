@@ -61,16 +61,9 @@ export function meanColour(source, { at = null, crop = '0.6*iw:0.4*ih' } = {}) {
   return sum.map((value) => value / (pixels.length / 3))
 }
 
-/** The same picture in 256 colours: small enough for a repository. */
-export function smallPng(png) {
-  const palette = 'split[a][b];[a]palettegen=reserve_transparent=0[p];[b][p]paletteuse=dither=bayer:bayer_scale=4'
-  const output = ['-compression_level', '100', '-pred', 'mixed', '-f', 'image2pipe', '-c:v', 'png', '-']
-  return execFileSync('ffmpeg', ['-v', 'error', '-f', 'image2pipe', '-i', 'pipe:0', '-vf', palette, ...output], {
-    input: png,
-    maxBuffer: 64 << 20,
-    timeout: 60_000,
-  })
-}
+/** The same picture as WebP: small enough for a repository. */
+export const webp = (png) =>
+  ffmpeg(['-f', 'image2pipe', '-i', 'pipe:0', '-c:v', 'libwebp', '-quality', '85', '-f', 'webp', '-'], png)
 
 /** Width and height in the header of a PNG. */
 export const pngSize = (png) => [png.readUInt32BE(16), png.readUInt32BE(20)]
