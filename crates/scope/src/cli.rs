@@ -175,12 +175,12 @@ pub(crate) fn command() -> clap::Command {
     let mut command = Cli::command();
     command.build();
     let elsewhere = |arg: Arg| {
-        let shared = ["pipeline", "threads"].iter().any(|id| arg.get_id() == id);
+        let shared = ["pipeline", "threads", "data_dir", "config"].iter().any(|id| arg.get_id() == id);
         let hidden = arg.get_help_heading() == Some(SERVER_OPTIONS) && !shared;
         if hidden { arg.hide(true) } else { arg }
     };
     for sub in command.get_subcommands_mut() {
-        if !["serve", "doctor"].contains(&sub.get_name()) {
+        if ["generate", "bench", "completions"].contains(&sub.get_name()) {
             *sub = std::mem::take(sub).mut_args(elsewhere);
         }
     }

@@ -219,7 +219,8 @@ fn what_is_wrong_is_told_with_what_would_be_right() {
     std::fs::write(home.join("text.mp4"), "no video").unwrap();
     let line = hash(&["--input", "text.mp4"]);
     assert_eq!(run(home, &line).status.code(), Some(3));
-    assert_eq!(run(home, &hash(&["--load", "width=100"])).status.code(), Some(1));
+    let odd = ["generate", "--pipeline", "testcard", "--load", "width=100", "--hash-only"];
+    refused(home, &odd, 1, &["width is 100", "multiple of 16. Use 96"]);
 }
 
 #[test]
