@@ -549,7 +549,9 @@ async fn nothing_is_written_or_removed_through_links_that_lead_outside() {
     let outside = tempfile::tempdir().unwrap();
     std::os::unix::fs::symlink(outside.path(), bench.path("base")).unwrap();
     assert_eq!(code(&bench.download("p").await), "download_failed");
-    assert_eq!(fs::read_dir(outside.path()).unwrap().count(), 1, "a folder at most");
+    // Which of the files is tried first is a matter of luck.
+    assert!(fs::read_dir(outside.path()).unwrap().count() <= 1, "a folder at most");
+    fs::create_dir_all(outside.path().join("sub")).unwrap();
     fs::write(outside.path().join("sub/shared.bin"), b"theirs").unwrap();
     assert!(matches!(bench.store.remove("p").await, Err(StoreError::Outside(_))));
     assert!(outside.path().join("sub/shared.bin").exists());

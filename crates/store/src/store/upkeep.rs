@@ -197,12 +197,14 @@ impl Inner {
         Ok(removed)
     }
 
-    /// Files that other pipelines need which are complete with some settings.
+    /// Files that other pipelines need which are complete with some settings, or on their way.
     fn needed_by_others(&self, pipeline: &str) -> BTreeSet<StorePath> {
         let manifest = self.folder.manifest();
         let others = manifest.pipelines().iter().filter(|other| other.id != pipeline);
         let complete = others.filter(|other| {
-            crate::manifest::all_settings().any(|settings| self.folder.locate(&other.id, &settings).is_ok())
+            self.scheduler.lock().is_running(&other.id)
+                || crate::manifest::all_settings()
+                    .any(|settings| self.folder.locate(&other.id, &settings).is_ok())
         });
         complete.flat_map(|other| other.files.iter().map(|file| file.local.clone())).collect()
     }
