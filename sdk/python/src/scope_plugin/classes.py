@@ -108,6 +108,7 @@ class ClassSession(Session):
     def __init__(self, pipeline, config):
         self._pipeline = pipeline
         self._ports = config.outputs
+        self._fresh = True
         self.frame_rate = getattr(getattr(pipeline, "config", None), "frame_rate", None)
         self.frames = self._needed({}) or 1 if "video" in config.modes else 0
 
@@ -123,8 +124,8 @@ class ClassSession(Session):
                 self.frames = needed
         for port in chunk.ports:
             parameters[port] = [as_input(picture.array) for picture in chunk.pictures(port)]
-        if chunk.reset:
-            parameters["init_cache"] = True
+        parameters["init_cache"] = chunk.reset or self._fresh
+        self._fresh = False
         made = self._pipeline(**parameters)
         if not isinstance(made, dict):
             raise Failure(f"the pipeline returned {type(made).__name__} instead of a dict with its pictures")
