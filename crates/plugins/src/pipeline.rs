@@ -52,6 +52,7 @@ impl Pipeline for PluginPipeline {
             outputs: self.schema.outputs.clone(),
             parameters: params.as_map().clone(),
             run: Mutex::default(),
+            ended: Mutex::default(),
         };
         stage(&format!("Starting {}…", self.schema.name));
         let live = shared.connect(stage).map_err(|error| shared.load_error(error))?;
@@ -109,6 +110,13 @@ struct Shared {
     outputs: Vec<String>,
     parameters: Map<String, Value>,
     run: Mutex<Run>,
+    /// Sessions that are over and that the process has not been told of.
+    ended: Mutex<Vec<Ended>>,
+}
+
+struct Ended {
+    incarnation: u64,
+    session: u64,
 }
 
 #[derive(Default)]
@@ -223,7 +231,8 @@ impl LoadedPipeline for Loaded {
         let mut run = shared.run.lock();
         run.sessions += 1;
         let session = run.sessions;
-        let begun = run.alive(shared).and_then(|live| shared.start_session(live, session));
+        run.tell_ended(shared);
+        let begun = run.alive(shared).and_then(|(live, _)| shared.start_session(live, session));
         let wants = begun.map_err(|error| shared.load_error(error))?;
         let incarnation = run.incarnation;
         drop(run);
@@ -233,7 +242,7 @@ impl LoadedPipeline for Loaded {
 
 impl Run {
     /// The process; one that has ended is started again, as long as that does not happen too often.
-    fn alive(&mut self, shared: &Shared) -> Result<&mut Live, RequestError> {
+    fn alive(&mut self, shared: &Shared) -> Result<(&mut Live, u64), RequestError> {
         if self.live.is_none() {
             let now = Instant::now();
             while self.restarts.front().is_some_and(|then| now.duration_since(*then) > RESTART_WINDOW) {
@@ -247,8 +256,18 @@ impl Run {
             self.incarnation += 1;
             self.live = Some(shared.connect(&|_| ())?);
         }
+        let incarnation = self.incarnation;
         // Just made where it was missing.
-        self.live.as_mut().ok_or(RequestError::GaveUp)
+        self.live.as_mut().map(|live| (live, incarnation)).ok_or(RequestError::GaveUp)
+    }
+
+    /// Tells the process which sessions are over. A process that has ended has forgotten them too.
+    fn tell_ended(&mut self, shared: &Shared) {
+        for Ended { incarnation, session } in shared.ended.lock().drain(..) {
+            if let Some(live) = self.live.as_mut().filter(|_| incarnation == self.incarnation) {
+                live.process.say(&HostMessage::Stop { session }).ok();
+            }
+        }
     }
 }
 
@@ -286,9 +305,8 @@ impl Session {
         chunk: &Chunk<'_>,
         emit: &mut dyn FnMut(Output),
     ) -> Result<ChunkReport, RequestError> {
-        run.alive(&self.shared)?;
-        let incarnation = run.incarnation;
-        let live = run.alive(&self.shared)?;
+        run.tell_ended(&self.shared);
+        let (live, incarnation) = run.alive(&self.shared)?;
         if self.incarnation != incarnation {
             self.wants = self.shared.start_session(live, self.session)?;
             self.incarnation = incarnation;
@@ -429,12 +447,11 @@ impl Generator for Session {
 
 impl Drop for Session {
     fn drop(&mut self) {
-        let mut run = self.shared.run.lock();
-        if run.incarnation == self.incarnation
-            && let Some(live) = &mut run.live
-        {
-            // One that has ended has forgotten the session too.
-            live.process.say(&HostMessage::Stop { session: self.session }).ok();
+        let Self { session, incarnation, .. } = *self;
+        self.shared.ended.lock().push(Ended { incarnation, session });
+        // Another session's chunk is not waited for: whoever works with the process next tells it.
+        if let Some(mut run) = self.shared.run.try_lock() {
+            run.tell_ended(&self.shared);
         }
     }
 }

@@ -109,12 +109,12 @@ fn a_flooded_log_delays_nothing_but_the_plugin() {
 #[test]
 #[cfg(target_os = "linux")]
 fn unloading_ends_the_process_even_if_it_wants_to_stay() {
-    let (_plugins, registry) = installed();
+    let (plugins, registry) = installed();
     let (loaded, _) = load(&registry, "rogue", rogue("stay")).unwrap();
     let running = || {
         let folders = std::fs::read_dir("/proc").unwrap().flatten();
         let programs = folders.filter_map(|folder| std::fs::read_link(folder.path().join("exe")).ok());
-        let ours = _plugins.folder.path();
+        let ours = plugins.folder.path();
         programs.filter(|program| program.starts_with(ours)).count()
     };
     assert_eq!(running(), 1);
