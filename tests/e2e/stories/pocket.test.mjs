@@ -58,7 +58,12 @@ story(
     const look = (count) => s.eval((n) => window.e2e.features('stage-video', n), count)
     await play(s, 'Text')
     await moves(s)
-    const dog = await look(24)
+    /** What a prompt looks like once it has come: the first look may still see the change. */
+    const settled = async () => {
+      await look(24)
+      return look(24)
+    }
+    const dog = await settled()
     await s.take(ROBOT)
     const middle = mean(dog)
     const within = Math.max(...dog.map((each) => distance(each, middle)))
@@ -68,7 +73,7 @@ story(
       PATIENT,
       async () => [distance(mean(await look(4)), middle), within],
     )
-    const robot = await look(24)
+    const robot = await settled()
     const between = distance(mean(robot), middle)
     const spread = Math.max(within, ...robot.map((each) => distance(each, mean(robot))))
     assert.ok(between > 2 * spread, `${between} between the prompts, ${spread} within one`)
@@ -76,7 +81,8 @@ story(
     assert.ok(colours > 12, `mean colours are ${colours} apart`)
     // The same test does not tell one prompt from itself.
     const [first, second] = [mean(dog.slice(0, 12)), mean(dog.slice(12))]
-    assert.ok(distance(first, second) < within, 'one prompt looks like two')
+    const apartAlone = distance(first, second)
+    assert.ok(apartAlone < between / 2, `one prompt is ${apartAlone} from itself, ${between} from the other`)
     await moves(s)
   },
   LONG,
