@@ -64,7 +64,7 @@ pub(crate) struct Job<'a> {
 }
 
 /// Tile heights of the kernels divide it.
-const ROWS: usize = 42;
+const ROWS: usize = 84;
 
 impl Job<'_> {
     /// Computes all frames of `out` on all threads of `cpu`.

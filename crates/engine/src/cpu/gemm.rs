@@ -20,7 +20,7 @@ use super::{
 pub(crate) const VECTORS: usize = 2;
 
 /// Tiles of rows that share one pass over the panels.
-const TILES: usize = 8;
+pub(crate) const TILES: usize = 8;
 
 /// Segments of a tile that are found once for all panels: those of a 3×3 kernel at the edge of a picture, or of a 3×3×3
 /// kernel inside.
@@ -348,38 +348,45 @@ impl<R: Rows, F: Finish> WithSimd for Block<'_, R, F> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        // Accumulators take two registers a row; two more hold the panel's columns, one or two the row's element.
-        if S::REGISTER_COUNT >= 32 { self.run::<S, 14>(simd) } else { self.run::<S, 6>(simd) }
+        // Accumulators take two registers a row; two more hold the panel's columns, one or two the row's element. To widen
+        // columns takes two registers more.
+        match (&self.panels.data, S::REGISTER_COUNT >= 32) {
+            (PanelData::F32(_), true) => self.run::<S, 14, false>(simd),
+            (PanelData::F32(_), false) => self.run::<S, 6, false>(simd),
+            (PanelData::Bf16(_), true) => self.run::<S, 12, true>(simd),
+            (PanelData::Bf16(_), false) => self.run::<S, 4, true>(simd),
+        }
     }
 }
 
 impl<'a, R: Rows, F: Finish> Block<'a, R, F> {
     #[inline(always)]
-    fn run<S: Simd, const MR: usize>(mut self, simd: S) {
+    fn run<S: Simd, const MR: usize, const BF16: bool>(mut self, simd: S) {
         let count = self.count;
         let mut row = 0;
         let mut stretches = [[Stretch::EMPTY; STRETCHES]; TILES];
         while count - row >= MR {
             let tiles = ((count - row) / MR).min(TILES);
-            self.tiles::<S, MR, TILES>(simd, row, tiles, MR, &mut stretches);
+            self.tiles::<S, MR, TILES, BF16>(simd, row, tiles, MR, &mut stretches);
             row += tiles * MR;
         }
         // Few rows leave the arithmetic units waiting for each other's results: a tile that repeats its last row
         // takes no longer than its rows one by one.
         match count - row {
             0 => {}
-            1 => self.tiles::<S, 1, 1>(simd, row, 1, 1, &mut [[Stretch::EMPTY; STRETCHES]]),
+            1 => self.tiles::<S, 1, 1, BF16>(simd, row, 1, 1, &mut [[Stretch::EMPTY; STRETCHES]]),
             live @ 2..=4 => {
-                self.tiles::<S, 4, 1>(simd, row, 1, live, &mut [[Stretch::EMPTY; STRETCHES]]);
+                self.tiles::<S, 4, 1, BF16>(simd, row, 1, live, &mut [[Stretch::EMPTY; STRETCHES]]);
             }
-            live => self.tiles::<S, MR, TILES>(simd, row, 1, live, &mut stretches),
+            live => self.tiles::<S, MR, TILES, BF16>(simd, row, 1, live, &mut stretches),
         }
     }
 
     /// All panels for `tiles` tiles of `MR` rows each, from `row` on: a panel is used for all tiles while it is near. Of
-    /// the last tile, `live` rows are there; the others repeat the last of them. `stretches` is memory to work with.
+    /// the last tile, `live` rows are there; the others repeat the last of them. `stretches` is memory to work with, and
+    /// `BF16` tells the kind of panels, for one kind is compiled at a time.
     #[inline(always)]
-    fn tiles<S: Simd, const MR: usize, const T: usize>(
+    fn tiles<S: Simd, const MR: usize, const T: usize, const BF16: bool>(
         &mut self,
         simd: S,
         row: usize,
@@ -406,27 +413,28 @@ impl<'a, R: Rows, F: Finish> Block<'a, R, F> {
                 let row = self.first + row + tile * MR;
                 let live = if tile + 1 == tiles { live } else { MR };
                 match &self.panels.data {
-                    PanelData::F32(data) if valid <= S::F32_LANES => {
+                    PanelData::F32(data) if !BF16 && valid <= S::F32_LANES => {
                         let data = S::as_simd_f32s(&data[column * depth..][..S::F32_LANES * depth]).0;
                         let data = data.as_chunks::<1>().0;
                         let start = bias_of_panel(simd, self.bias, column, valid);
                         let sums = segments.times::<S, Plain, 1>(simd, data, &start);
                         self.put(simd, row, column..column + valid, &sums.0[..live]);
                     }
-                    PanelData::F32(data) => {
+                    PanelData::F32(data) if !BF16 => {
                         let data = S::as_simd_f32s(&data[column * depth..][..width * depth]).0;
                         let data = data.as_chunks::<VECTORS>().0;
                         let start = bias_of_panel(simd, self.bias, column, valid);
                         let sums = segments.times::<S, Plain, VECTORS>(simd, data, &start);
                         self.put(simd, row, column..column + valid, &sums.0[..live]);
                     }
-                    PanelData::Bf16(data) => {
+                    PanelData::Bf16(data) if BF16 => {
                         let half = width / VECTORS;
                         let data = S::as_simd_u32s(&data[panel * half * depth..][..half * depth]).0;
                         let start = bias_of_panel(simd, self.bias, column, valid);
                         let sums = segments.times::<S, Halves, VECTORS>(simd, data, &start);
                         self.put(simd, row, column..column + valid, &sums.0[..live]);
                     }
+                    _ => {}
                 }
             }
         }
@@ -448,20 +456,20 @@ impl<'a, R: Rows, F: Finish> Block<'a, R, F> {
 }
 
 /// Finishes and stores a tile. It is a function of its own, compiled once for all kinds of tiles.
-struct Put<'a, S: Simd, R, F, const V: usize> {
-    simd: S,
-    rows: &'a R,
-    finish: &'a F,
-    sums: &'a [[S::f32s; V]],
+pub(crate) struct Put<'a, S: Simd, R, F, const V: usize> {
+    pub(crate) simd: S,
+    pub(crate) rows: &'a R,
+    pub(crate) finish: &'a F,
+    pub(crate) sums: &'a [[S::f32s; V]],
     /// The first row.
-    row: usize,
+    pub(crate) row: usize,
     /// The row of the result with which `out` begins.
-    base: usize,
+    pub(crate) base: usize,
     /// Those of the result that there are sums of.
-    columns: Range<usize>,
+    pub(crate) columns: Range<usize>,
     /// Columns of the result.
-    stride: usize,
-    out: &'a mut [f32],
+    pub(crate) stride: usize,
+    pub(crate) out: &'a mut [f32],
 }
 
 impl<S: Simd, R: Rows, F: Finish, const V: usize> WithSimd for Put<'_, S, R, F, V> {
