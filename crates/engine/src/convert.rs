@@ -1,5 +1,23 @@
 //! Conversions between storage formats, exact where the target is wider.
 
+/// Rows of `row` numbers as 8-bit integers from −127 to 127, and the scale of each row: its largest magnitude over 127. To
+/// the nearest, ties to even. A row with something in it that is not finite has the scale NaN.
+#[must_use]
+pub fn int8_rows_from_f32(values: &[f32], row: usize) -> (Vec<i8>, Vec<f32>) {
+    let mut integers = Vec::with_capacity(values.len());
+    let mut scales = Vec::with_capacity(values.len() / row.max(1));
+    for row in values.chunks(row.max(1)) {
+        let largest = row.iter().fold(0f32, |largest, value| largest.max(value.abs()));
+        let finite = row.iter().all(|value| value.is_finite());
+        let scale = if finite { largest / 127.0 } else { f32::NAN };
+        scales.push(scale);
+        integers.extend(row.iter().map(|value| {
+            if scale > 0.0 { (value / scale).round_ties_even().clamp(-127.0, 127.0) as i8 } else { 0 }
+        }));
+    }
+    (integers, scales)
+}
+
 /// The value of an OCP `e4m3fn` byte (OCP 8-bit floating point specification 1.0, table 1): bias 7, subnormals,
 /// no infinities, and NaN as `0x7f` and `0xff`.
 #[must_use]
@@ -38,6 +56,19 @@ pub fn f8e4m3_from_f32(value: f32) -> u8 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn rows_of_bytes_keep_their_largest_number_and_are_found_again() {
+        let values = [1.0, -2.0, 0.5, 0.0, 0.0, 0.0, f32::NAN, 1.0, 2.0, -1e30, 1e30, 3.0];
+        let (integers, scales) = int8_rows_from_f32(&values, 3);
+        assert_eq!(integers, [64, -127, 32, 0, 0, 0, 0, 0, 0, -127, 127, 0]);
+        assert!(scales[0] == 2.0 / 127.0 && scales[1] == 0.0 && scales[2].is_nan() && scales[3] > 7e27);
+        let (again, factors): (Vec<i8>, _) = ((-127..=127).collect(), [0.037f32, 1.9e-5, 3.3]);
+        for factor in factors {
+            let values: Vec<f32> = again.iter().map(|&integer| f32::from(integer) * factor).collect();
+            assert_eq!(int8_rows_from_f32(&values, 255).0, again);
+        }
+    }
 
     #[test]
     fn every_f8_byte_survives_the_round_trip() {

@@ -2,7 +2,8 @@
 
 use std::fmt;
 
-/// How one element of a tensor is stored. Arithmetic is always `f32`.
+/// How one element of a tensor is stored. Arithmetic is `f32`, but for layers with 8-bit weights
+/// ([`crate::ops::Weights::Int8`]).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum DType {

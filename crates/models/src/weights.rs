@@ -5,6 +5,7 @@ use std::fmt::Display;
 use half::bf16;
 use scope_engine::{
     Device, Tensor,
+    convert::int8_rows_from_f32,
     ops::{Conv, ConvSpec, Embedding, Enlarge, Linear, Weights},
 };
 
@@ -95,7 +96,7 @@ pub enum WeightError {
     Engine(#[from] scope_engine::Error),
 }
 
-/// How the weights of linear layers and convolutions are kept in memory. Arithmetic is `f32` either way.
+/// How the weights of linear layers and convolutions are kept in memory. Arithmetic is `f32` but for [`Precision::Int8`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Precision {
     /// As `f32`.
@@ -106,6 +107,10 @@ pub enum Precision {
     /// Linear layers of the transformer as `e4m3`, where their sizes are multiples of 16, with inputs rounded to it as well
     /// ([`crate::quant`]); everything else as bf16.
     F8E4M3,
+    /// Linear layers as 8-bit integers with a scale for each output, multiplied as integers: a quarter of the memory, and
+    /// exact for checkpoints that are 8-bit already. Their inputs are rounded too, to more bits than these
+    /// ([`scope_engine::ops::linear`]). Convolutions and tables are kept as bf16.
+    Int8,
 }
 
 /// Hands the tensors below one prefix of a source to the layers of a network.
@@ -206,7 +211,9 @@ impl<'a> Loader<'a> {
     fn linear_with(&self, out: usize, depth: usize, bias: Option<&[f32]>) -> Result<Linear, WeightError> {
         let shape = [out, depth];
         match self.precision {
-            Precision::F32 => self.linear_from(&self.values("weight", &shape)?, shape, bias),
+            Precision::F32 | Precision::Int8 => {
+                self.linear_from(&self.values("weight", &shape)?, shape, bias)
+            }
             Precision::Bf16 | Precision::F8E4M3 => {
                 let values = self.values_bf16("weight", &shape)?;
                 Ok(Linear::new(self.device, Weights::Bf16(&values), shape, bias)?)
@@ -255,6 +262,11 @@ impl<'a> Loader<'a> {
                 let values: Vec<bf16> = values.iter().map(|&value| bf16::from_f32(value)).collect();
                 Linear::new(self.device, Weights::Bf16(&values), shape, bias)?
             }
+            Precision::Int8 => {
+                let (values, scales) = int8_rows_from_f32(values, shape[1]);
+                let weights = Weights::Int8 { values: &values, scales: &scales };
+                Linear::new(self.device, weights, shape, bias)?
+            }
         })
     }
 
@@ -300,7 +312,7 @@ impl<'a> Loader<'a> {
     ) -> Result<Conv, WeightError> {
         Ok(match self.precision {
             Precision::F32 => Conv::new(self.device, Weights::F32(values), channels, spec, bias)?,
-            Precision::Bf16 | Precision::F8E4M3 => {
+            Precision::Bf16 | Precision::F8E4M3 | Precision::Int8 => {
                 let values: Vec<bf16> = values.iter().map(|&value| bf16::from_f32(value)).collect();
                 Conv::new(self.device, Weights::Bf16(&values), channels, spec, bias)?
             }
@@ -317,7 +329,7 @@ impl<'a> Loader<'a> {
             Precision::F32 => {
                 Embedding::new(self.device, Weights::F32(&self.values("weight", &shape)?), shape)?
             }
-            Precision::Bf16 | Precision::F8E4M3 => {
+            Precision::Bf16 | Precision::F8E4M3 | Precision::Int8 => {
                 let values = self.values_bf16("weight", &shape)?;
                 Embedding::new(self.device, Weights::Bf16(&values), shape)?
             }

@@ -3,6 +3,7 @@
 pub(crate) mod conv;
 pub(crate) mod dots;
 pub(crate) mod gemm;
+pub(crate) mod int8;
 pub(crate) mod math;
 mod memory;
 pub(crate) mod tile;
@@ -38,6 +39,7 @@ struct Inner {
     bf16s: Arc<Pool<bf16>>,
     u8s: Arc<Pool<u8>>,
     i32s: Arc<Pool<i32>>,
+    u32s: Arc<Pool<u32>>,
 }
 
 impl Cpu {
@@ -61,6 +63,7 @@ impl Cpu {
             bf16s: Pool::new(),
             u8s: Pool::new(),
             i32s: Pool::new(),
+            u32s: Pool::new(),
         })))
     }
 
@@ -124,6 +127,7 @@ impl Cpu {
         self.0.bf16s.trim();
         self.0.u8s.trim();
         self.0.i32s.trim();
+        self.0.u32s.trim();
     }
 
     /// Two handles to the same device?
@@ -153,6 +157,10 @@ impl Cpu {
 
     pub(crate) fn i32s(&self) -> &Arc<Pool<i32>> {
         &self.0.i32s
+    }
+
+    pub(crate) fn u32s(&self) -> &Arc<Pool<u32>> {
+        &self.0.u32s
     }
 
     /// Runs `kernel` over blocks of whole rows of `out`, on all threads, compiled for this machine's instruction set.

@@ -187,7 +187,7 @@ impl Conv {
     /// frames that the result grows by count among the output channels.
     ///
     /// # Errors
-    /// [`crate::Error::Shape`] when weights or bias have another length or the geometry is impossible.
+    /// [`crate::Error::Shape`] when weights, scales or bias have another length or the geometry is impossible.
     pub fn new(
         device: &Device,
         weights: Weights<'_>,
@@ -206,6 +206,8 @@ impl Conv {
             "{} weights for {inputs} to {outputs} channels, {spec:?}",
             weights.len()
         );
+        let rows = if spec.enlarge == Enlarge::Transposed2 { inputs } else { outputs };
+        ensure_shape!(weights.has_scales(rows), OP, "not one scale for each of {rows} rows of weights");
         if let Some(bias) = bias {
             ensure_shape!(bias.len() == outputs, OP, "a bias of {} for {outputs} outputs", bias.len());
         }
@@ -276,14 +278,15 @@ fn phase(
     let depth = frames * lines.len() * columns.len() * inputs;
     let count = outputs / spec.frames_out;
     let weight = |output: usize, input: usize, frame: usize, y: usize, x: usize| {
-        let at = match spec.enlarge {
-            Enlarge::Transposed2 => input * outputs + output,
-            Enlarge::No | Enlarge::Nearest2 => (output * inputs + input) * frames + frame,
+        let (row, at) = match spec.enlarge {
+            Enlarge::Transposed2 => (input, input * outputs + output),
+            Enlarge::No | Enlarge::Nearest2 => (output, (output * inputs + input) * frames + frame),
         };
         let at = (at * height + y) * width + x;
         match weights {
             Weights::F32(values) => values[at],
             Weights::Bf16(values) => values[at].to_f32(),
+            Weights::Int8 { values, scales } => f32::from(values[at]) * scales[row],
         }
     };
     let mut matrix = Vec::with_capacity(count * depth);

@@ -26,7 +26,7 @@ impl Embedding {
     /// The table `[rows, features]`, whose vectors are used on `device`.
     ///
     /// # Errors
-    /// [`crate::Error::Shape`] when the weights have another length.
+    /// [`crate::Error::Shape`] when the weights or their scales have another length.
     pub fn new(device: &Device, weights: Weights<'_>, [rows, features]: [usize; 2]) -> Result<Self> {
         ensure_shape!(
             rows.checked_mul(features) == Some(weights.len()),
@@ -34,9 +34,17 @@ impl Embedding {
             "{} weights for {rows} rows of {features}",
             weights.len()
         );
+        ensure_shape!(weights.has_scales(rows), "embedding", "not one scale for each of {rows} rows");
         let table = match weights {
             Weights::F32(values) => Table::F32(values.into()),
             Weights::Bf16(values) => Table::Bf16(values.into()),
+            Weights::Int8 { values, scales } => {
+                let rows = values.chunks_exact(features.max(1)).zip(scales);
+                Table::F32(
+                    rows.flat_map(|(row, scale)| row.iter().map(move |&value| f32::from(value) * scale))
+                        .collect(),
+                )
+            }
         };
         Ok(Self { rows, features, table, device: device.clone() })
     }

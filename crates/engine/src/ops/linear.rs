@@ -5,7 +5,10 @@ use pulp::Simd;
 
 use crate::{
     Device, Result, Tensor,
-    cpu::gemm::{Activate, Dense, Finish, Panels, gemm, load},
+    cpu::{
+        gemm::{Activate, Dense, Finish, Panels, gemm, load},
+        int8,
+    },
     error::ensure_shape,
     ops::Modulation,
 };
@@ -17,6 +20,15 @@ pub enum Weights<'a> {
     F32(&'a [f32]),
     /// Kept as bf16, widened while they are used.
     Bf16(&'a [bf16]),
+    /// Kept as 8-bit integers, of which each outermost row has a scale: what they mean is their product. A [`Linear`] of
+    /// them rounds each row of its input to integers too, of up to 15 bits and a sign, and adds up products exactly: see
+    /// [`linear`]. Other layers keep the products in `f32`.
+    Int8 {
+        /// The integers.
+        values: &'a [i8],
+        /// One for each outermost row.
+        scales: &'a [f32],
+    },
 }
 
 impl Weights<'_> {
@@ -24,7 +36,13 @@ impl Weights<'_> {
         match self {
             Self::F32(values) => values.len(),
             Self::Bf16(values) => values.len(),
+            Self::Int8 { values, .. } => values.len(),
         }
+    }
+
+    /// Is there a scale for each of `rows` rows, if there have to be scales?
+    pub(crate) fn has_scales(&self, rows: usize) -> bool {
+        !matches!(self, Self::Int8 { scales, .. } if scales.len() != rows)
     }
 }
 
@@ -65,16 +83,23 @@ impl Activation {
 /// A linear layer's weights, laid out for their device.
 #[derive(Clone)]
 pub struct Linear {
-    panels: Panels,
+    matrix: Matrix,
     bias: Option<Tensor>,
     device: Device,
+}
+
+#[derive(Clone)]
+enum Matrix {
+    Floats(Panels),
+    Integers(int8::Panels),
 }
 
 impl Linear {
     /// Lays out weights of shape `[out_features, in_features]` and a bias of `out_features`.
     ///
     /// # Errors
-    /// [`crate::Error::Shape`] when the weights or the bias have another length.
+    /// [`crate::Error::Shape`] when the weights, their scales or the bias have another length, or integers more than 2^17
+    /// input features.
     pub fn new(
         device: &Device,
         weights: Weights<'_>,
@@ -89,34 +114,48 @@ impl Linear {
             "{} weights for {shape:?}",
             weights.len()
         );
+        ensure_shape!(weights.has_scales(out), OP, "not one scale for each of {out} outputs");
         if let Some(bias) = bias {
             ensure_shape!(bias.len() == out, OP, "a bias of {} for {out} outputs", bias.len());
         }
         let Device::Cpu(cpu) = device;
-        let panels = match weights {
-            Weights::F32(values) => Panels::from_f32(cpu, values, out, depth),
-            Weights::Bf16(values) => Panels::from_bf16(cpu, values, out, depth),
+        let matrix = match weights {
+            Weights::F32(values) => Matrix::Floats(Panels::from_f32(cpu, values, out, depth)),
+            Weights::Bf16(values) => Matrix::Floats(Panels::from_bf16(cpu, values, out, depth)),
+            Weights::Int8 { values, scales } => {
+                ensure_shape!(depth <= int8::MAX_DEPTH, OP, "{depth} input features with 8-bit weights");
+                Matrix::Integers(int8::Panels::new(cpu, values, scales, depth))
+            }
         };
         let bias = bias.map(|bias| Tensor::from_f32(device, &[out], bias)).transpose()?;
-        Ok(Self { panels, bias, device: device.clone() })
+        Ok(Self { matrix, bias, device: device.clone() })
     }
 
     /// Features of an input row.
     #[must_use]
     pub fn in_features(&self) -> usize {
-        self.panels.depth
+        match &self.matrix {
+            Matrix::Floats(panels) => panels.depth,
+            Matrix::Integers(panels) => panels.depth,
+        }
     }
 
     /// Features of an output row.
     #[must_use]
     pub fn out_features(&self) -> usize {
-        self.panels.columns
+        match &self.matrix {
+            Matrix::Floats(panels) => panels.columns,
+            Matrix::Integers(panels) => panels.columns,
+        }
     }
 
     /// Memory of the weights.
     #[must_use]
     pub fn bytes(&self) -> usize {
-        self.panels.bytes()
+        match &self.matrix {
+            Matrix::Floats(panels) => panels.bytes(),
+            Matrix::Integers(panels) => panels.bytes(),
+        }
     }
 }
 
@@ -136,6 +175,10 @@ pub enum Gain<'a> {
 }
 
 /// `activation(x Wᵀ + b)` for `x` of shape `[…, in_features]`; the result is `[…, out_features]`.
+///
+/// With 8-bit weights each row of `x` is rounded to integers from `-n` to `n` under a scale of its own, `largest / n`,
+/// where `n` is the smaller of 32767 and `(2^31 - 1) / (128 · in_features)`. Their products with the weights are added up
+/// exactly, then scaled: all machines give the same bits. A row with NaN or infinity in it gives NaN.
 ///
 /// # Errors
 /// [`crate::Error::Shape`] when the last dimension of `x` is not `in_features`.
@@ -196,7 +239,10 @@ fn rows_of<'a>(op: &'static str, x: &'a Tensor, layer: &Linear) -> Result<&'a [f
 fn run(layer: &Linear, rows: &Dense<'_>, finish: &After<'_>, out: &mut [f32]) -> Result<()> {
     let Device::Cpu(cpu) = &layer.device;
     let bias = layer.bias.as_ref().map(|bias| bias.f32s("linear")).transpose()?;
-    gemm(cpu, rows, &layer.panels, bias, finish, out);
+    match &layer.matrix {
+        Matrix::Floats(panels) => gemm(cpu, rows, panels, bias, finish, out),
+        Matrix::Integers(panels) => int8::gemm(cpu, rows, panels, bias, finish, out),
+    }
     Ok(())
 }
 

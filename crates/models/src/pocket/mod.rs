@@ -71,7 +71,8 @@ pub struct PocketModel {
 }
 
 impl PocketModel {
-    /// Builds the networks.
+    /// Builds the networks, with their weights kept in `precision`. [`Precision::Int8`] keeps transformer and text encoder
+    /// as their files do; [`Precision::F32`] is what recordings are compared with.
     ///
     /// # Errors
     /// [`PocketError`] when the tokenizer or a tensor can't be used.
