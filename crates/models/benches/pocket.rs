@@ -13,12 +13,11 @@ use std::{
 
 use scope_engine::{Cpu, Device};
 use scope_models::{
-    control::Control,
     noise::SeededNoise,
     pocket::{PocketFiles, PocketModel},
     prompt::{Interpolation, Prompt},
     text::TextEncoder,
-    video::{Decoded, VideoCall, VideoStream},
+    video::{ControlPictures, Decoded, VideoCall, VideoStream},
     weights::Precision,
 };
 
@@ -53,10 +52,11 @@ impl Stream {
             noise_scale: None,
             follow_motion: false,
             steps,
+            moving_steps: false,
             manage_cache: true,
             reset: false,
             seed: self.seed,
-            control: Control::default(),
+            control: ControlPictures::default(),
             control_scale: 1.0,
             cache_weight: None,
         };
