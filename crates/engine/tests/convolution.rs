@@ -276,6 +276,23 @@ proptest! {
     }
 }
 
+/// However rows are shared out and grouped, and however many segments a border makes of a kernel.
+#[test]
+fn the_number_of_threads_changes_no_bit() {
+    for (channels, frames) in [([24, 24], 3), ([24, 3], 1), ([150, 33], 3), ([520, 40], 1)] {
+        let [inputs, outputs] = channels;
+        let spec = if frames > 1 { ConvSpec::square(3).causal(frames) } else { ConvSpec::square(3) };
+        let weights = noise(outputs * inputs * 9 * frames, 3);
+        let x = Picture::noise([2, 29, 31, inputs], 4);
+        let made = [1, 2, 3, 5].map(|threads| {
+            let device = device(threads);
+            let layer = Conv::new(&device, Weights::F32(&weights), channels, spec, None).expect("a layer");
+            conv(&x.tensor(&device), &layer, &ConvInput::default()).expect("a result").to_vec()
+        });
+        assert!(made.iter().all(|pixels| *pixels == made[0]), "{channels:?}");
+    }
+}
+
 #[test]
 fn impossible_geometries_are_refused() {
     let device = device(1);

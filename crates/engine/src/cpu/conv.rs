@@ -10,7 +10,7 @@ use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
 
 use super::{
-    Cpu,
+    Cpu, Tiling,
     dots::{self, Dots},
     gemm::{self, Activate, Finish, Panels, Rows, load},
 };
@@ -63,9 +63,6 @@ pub(crate) struct Job<'a> {
     pub(crate) activation: Option<Activate>,
 }
 
-/// Tile heights of the kernels divide it.
-const ROWS: usize = 84;
-
 impl Job<'_> {
     /// Computes all frames of `out` on all threads of `cpu`.
     pub(crate) fn run(&self, cpu: &Cpu, out: &mut [f32]) {
@@ -80,11 +77,16 @@ impl Job<'_> {
         let [_, _, channels] = self.input;
         let taps = self.phases.first().map_or(1, |phase| phase.taps.iter().product());
         let work = 2 * columns * channels * taps * self.kernel_frames;
-        let mut block = cpu.block_rows(out.len() / columns / unit, work * unit);
-        let serial = block * unit * columns >= out.len();
-        if unit == 1 && block > 2 * ROWS {
-            block = block.next_multiple_of(ROWS);
-        }
+        let (rows, work) = (out.len() / columns / unit, work * unit);
+        let tiling = match self.phases.first().map(|phase| &phase.matrix) {
+            Some(Matrix::Panels(panels)) if unit == 1 => panels.tiling(cpu),
+            Some(Matrix::Dots(_)) if unit == 1 => dots::TILING,
+            _ => Tiling { rows: 1, rest: 0 },
+        };
+        let block = cpu.block_of_tiles(rows, work, tiling);
+        let serial = block >= rows;
+        // Those of a frame are equally long.
+        let block = tiling.round_up(units.div_ceil(units.div_ceil(block)));
         let block = block.min(units) * unit;
         let task = |frame: usize, index: usize, out: &mut [f32]| {
             let first = index * block;

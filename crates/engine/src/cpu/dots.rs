@@ -3,10 +3,17 @@
 
 use pulp::{Simd, WithSimd};
 
-use super::gemm::{Finish, Rows, load, store};
+use super::{
+    Tiling,
+    gemm::{Finish, Rows, load, store},
+};
 
 /// Most columns for which this is the faster way.
 pub(crate) const MAX_COLUMNS: usize = 4;
+
+/// The number of rows that the kernel makes at a time divides this, whatever the number of columns; none may be left over, for
+/// at the borders of pictures sums depend on a tile's other rows.
+pub(crate) const TILING: Tiling = Tiling { rows: 24, rest: 0 };
 
 /// A weight matrix `[columns, depth]` of at most [`MAX_COLUMNS`] columns, row-major.
 #[derive(Clone)]

@@ -12,8 +12,8 @@ use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
 
 use super::{
-    Cpu, Lines, math,
-    tile::{Cells, Halves, Plain, Stretch, Sums, multiply},
+    Cpu, Lines, Tiling, math,
+    tile::{Cells, Halves, Plain, Stretch, Sums, multiply, multiply_on},
 };
 
 /// Columns of a panel are two vectors wide.
@@ -26,8 +26,29 @@ pub(crate) const TILES: usize = 8;
 /// kernel inside.
 const STRETCHES: usize = 9;
 
-/// The first segments of some tiles.
-type Stretches<'a, const MR: usize, const T: usize> = [[Stretch<'a, MR>; STRETCHES]; T];
+/// Rows of a panel that are used for all tiles before the next: they and the elements for them stay in the second cache.
+const NEAR: usize = 3072;
+
+/// Memory to work with, for `T` tiles.
+struct Desk<'a, S: Simd, const MR: usize, const T: usize> {
+    /// Their first segments.
+    stretches: [[Stretch<'a, MR>; STRETCHES]; T],
+    /// Their sums, for a panel of [`VECTORS`] and one of a single vector.
+    sums: [Sums<S, MR, VECTORS>; T],
+    narrow: [Sums<S, MR, 1>; T],
+}
+
+impl<S: Simd, const MR: usize, const T: usize> Desk<'_, S, MR, T> {
+    #[inline(always)]
+    fn new(simd: S) -> Self {
+        let zero = simd.splat_f32s(0.0);
+        Self {
+            stretches: [[Stretch::EMPTY; STRETCHES]; T],
+            sums: [Sums([[zero; VECTORS]; MR]); T],
+            narrow: [Sums([[zero]; MR]); T],
+        }
+    }
+}
 
 /// Width of a panel in columns on this machine.
 pub(crate) fn panel_columns(cpu: &Cpu) -> usize {
@@ -58,6 +79,28 @@ enum PanelData {
     Bf16(Arc<Lines<u32>>),
 }
 
+// Rows of a tile, with 32 vector registers and with fewer. Accumulators take two registers a row; two more hold the panel's
+// columns, one or two the row's element. To widen columns takes two registers more.
+const F32_ROWS: usize = 14;
+const FEW_F32_ROWS: usize = 6;
+const BF16_ROWS: usize = 12;
+const FEW_BF16_ROWS: usize = 4;
+
+/// Rows of a smaller tile for what is left over.
+pub(crate) const FEW_ROWS: usize = 4;
+
+impl PanelData {
+    #[inline(always)]
+    fn tile_rows<S: Simd>(&self) -> usize {
+        match (self, S::REGISTER_COUNT >= 32) {
+            (Self::F32(_), true) => F32_ROWS,
+            (Self::F32(_), false) => FEW_F32_ROWS,
+            (Self::Bf16(_), true) => BF16_ROWS,
+            (Self::Bf16(_), false) => FEW_BF16_ROWS,
+        }
+    }
+}
+
 impl Panels {
     /// Lays out `weights[column * depth + k]`. A last panel of no more columns than one vector is one vector wide.
     pub(crate) fn from_f32(cpu: &Cpu, weights: &[f32], columns: usize, depth: usize) -> Self {
@@ -80,6 +123,19 @@ impl Panels {
             at[lane % half] |= if lane < half { bits } else { bits << 16 };
         });
         Self { columns, depth, width, data: PanelData::Bf16(Arc::new(data)) }
+    }
+
+    /// How the kernel goes through rows.
+    pub(crate) fn tiling(&self, cpu: &Cpu) -> Tiling {
+        struct TileRows<'a>(&'a PanelData);
+        impl WithSimd for TileRows<'_> {
+            type Output = usize;
+            #[inline(always)]
+            fn with_simd<S: Simd>(self, _: S) -> usize {
+                self.0.tile_rows::<S>()
+            }
+        }
+        Tiling { rows: cpu.arch().dispatch(TileRows(&self.data)), rest: FEW_ROWS }
     }
 
     /// Bytes of the weights as stored.
@@ -172,9 +228,18 @@ pub(crate) struct Dense<'a> {
     pub(crate) stride: usize,
 }
 
+impl Dense<'_> {
+    /// All elements of row `row`.
+    #[inline(always)]
+    pub(crate) fn row(&self, row: usize) -> &[f32] {
+        &self.data[row * self.stride..][..self.depth]
+    }
+}
+
+/// Long rows come in pieces.
 impl Rows for Dense<'_> {
     type Place = usize;
-    type Segment = ();
+    type Segment = usize;
 
     #[inline(always)]
     fn place(&self, row: usize) -> usize {
@@ -197,27 +262,28 @@ impl Rows for Dense<'_> {
     }
 
     #[inline(always)]
-    fn first(&self, _: bool) -> Option<()> {
-        Some(())
+    fn first(&self, _: bool) -> Option<usize> {
+        Some(0)
     }
 
     #[inline(always)]
-    fn following(&self, (): (), _: bool) -> Option<()> {
-        None
+    fn following(&self, start: usize, _: bool) -> Option<usize> {
+        let next = start + NEAR;
+        (next < self.depth).then_some(next)
     }
 
     #[inline(always)]
-    fn range(&self, (): ()) -> Range<usize> {
-        0..self.depth
+    fn range(&self, start: usize) -> Range<usize> {
+        start..self.depth.min(start + NEAR)
     }
 
     #[inline(always)]
-    fn elements(&self, place: usize, (): ()) -> &[f32] {
-        &self.data[place..place + self.depth]
+    fn elements(&self, place: usize, start: usize) -> &[f32] {
+        &self.data[place..place + self.depth][self.range(start)]
     }
 
     #[inline(always)]
-    fn zero(&self, _: &[usize], (): ()) -> bool {
+    fn zero(&self, _: &[usize], _: usize) -> bool {
         false
     }
 }
@@ -314,7 +380,7 @@ pub(crate) fn gemm<R: Rows, F: Finish>(
     }
     let count = out.len() / columns;
     let work_per_row = 2 * columns * panels.depth;
-    let block = cpu.block_rows(count, work_per_row);
+    let block = cpu.block_of_tiles(count, work_per_row, panels.tiling(cpu));
     let arch = cpu.arch();
     if block >= count {
         arch.dispatch(Block { rows, panels, bias, finish, first: 0, count, base: 0, out });
@@ -348,13 +414,11 @@ impl<R: Rows, F: Finish> WithSimd for Block<'_, R, F> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        // Accumulators take two registers a row; two more hold the panel's columns, one or two the row's element. To widen
-        // columns takes two registers more.
-        match (&self.panels.data, S::REGISTER_COUNT >= 32) {
-            (PanelData::F32(_), true) => self.run::<S, 14, false>(simd),
-            (PanelData::F32(_), false) => self.run::<S, 6, false>(simd),
-            (PanelData::Bf16(_), true) => self.run::<S, 12, true>(simd),
-            (PanelData::Bf16(_), false) => self.run::<S, 4, true>(simd),
+        match (&self.panels.data, self.panels.data.tile_rows::<S>()) {
+            (PanelData::F32(_), F32_ROWS) => self.run::<S, F32_ROWS, false>(simd),
+            (PanelData::F32(_), _) => self.run::<S, FEW_F32_ROWS, false>(simd),
+            (PanelData::Bf16(_), BF16_ROWS) => self.run::<S, BF16_ROWS, true>(simd),
+            (PanelData::Bf16(_), _) => self.run::<S, FEW_BF16_ROWS, true>(simd),
         }
     }
 }
@@ -364,79 +428,106 @@ impl<'a, R: Rows, F: Finish> Block<'a, R, F> {
     fn run<S: Simd, const MR: usize, const BF16: bool>(mut self, simd: S) {
         let count = self.count;
         let mut row = 0;
-        let mut stretches = [[Stretch::EMPTY; STRETCHES]; TILES];
+        let mut desk = Desk::<S, MR, TILES>::new(simd);
         while count - row >= MR {
             let tiles = ((count - row) / MR).min(TILES);
-            self.tiles::<S, MR, TILES, BF16>(simd, row, tiles, MR, &mut stretches);
+            self.tiles::<S, MR, TILES, BF16>(simd, row, tiles, MR, &mut desk);
             row += tiles * MR;
         }
         // Few rows leave the arithmetic units waiting for each other's results: a tile that repeats its last row
         // takes no longer than its rows one by one.
         match count - row {
             0 => {}
-            1 => self.tiles::<S, 1, 1, BF16>(simd, row, 1, 1, &mut [[Stretch::EMPTY; STRETCHES]]),
-            live @ 2..=4 => {
-                self.tiles::<S, 4, 1, BF16>(simd, row, 1, live, &mut [[Stretch::EMPTY; STRETCHES]]);
+            1 => self.tiles::<S, 1, 1, BF16>(simd, row, 1, 1, &mut Desk::new(simd)),
+            live @ 2..=FEW_ROWS => {
+                self.tiles::<S, FEW_ROWS, 1, BF16>(simd, row, 1, live, &mut Desk::new(simd))
             }
-            live => self.tiles::<S, MR, TILES, BF16>(simd, row, 1, live, &mut stretches),
+            live => self.tiles::<S, MR, TILES, BF16>(simd, row, 1, live, &mut desk),
         }
     }
 
-    /// All panels for `tiles` tiles of `MR` rows each, from `row` on: a panel is used for all tiles while it is near. Of
-    /// the last tile, `live` rows are there; the others repeat the last of them. `stretches` is memory to work with, and
-    /// `BF16` tells the kind of panels, for one kind is compiled at a time.
+    /// All panels for `used` tiles of `MR` rows each, from `row` on: a panel is used for all tiles while it is near. Of
+    /// the last tile, `live` rows are there; the others repeat the last of them. `BF16` tells the kind of panels, for one
+    /// kind is compiled at a time.
     #[inline(always)]
     fn tiles<S: Simd, const MR: usize, const T: usize, const BF16: bool>(
         &mut self,
         simd: S,
         row: usize,
-        tiles: usize,
+        used: usize,
         live: usize,
-        stretches: &mut Stretches<'a, MR, T>,
+        desk: &mut Desk<'a, S, MR, T>,
     ) {
         let Panels { columns, depth, width, .. } = *self.panels;
         let rows = self.rows;
+        let Desk { stretches, sums, narrow } = desk;
         let mut places = [[rows.place(self.first + row); MR]; T];
-        locate(rows, places[..tiles].as_flattened_mut(), (tiles - 1) * MR + live);
+        locate(rows, places[..used].as_flattened_mut(), (used - 1) * MR + live);
         let mut gathered = [(0, None); T];
-        for ((gathered, places), stretches) in gathered.iter_mut().zip(&places[..tiles]).zip(&mut *stretches)
-        {
+        for ((gathered, places), stretches) in gathered.iter_mut().zip(&places[..used]).zip(&mut *stretches) {
             *gathered = gather(rows, places, rows.first(rows.whole(places)), stretches);
         }
+        let tiles: [Segments<'_, 'a, R, MR>; T] = std::array::from_fn(|tile| {
+            let (count, following) = gathered[tile];
+            Segments { rows, places: &places[tile], stretches: &stretches[tile][..count], following }
+        });
+        let tiles = Tiles { tiles: &tiles[..used], row: self.first + row, live };
         for panel in 0..columns.div_ceil(width) {
             let column = panel * width;
-            let valid = width.min(columns - column);
-            for tile in 0..tiles {
-                let (count, following) = gathered[tile];
-                let segments =
-                    Segments { rows, places: &places[tile], stretches: &stretches[tile][..count], following };
-                let row = self.first + row + tile * MR;
-                let live = if tile + 1 == tiles { live } else { MR };
-                match &self.panels.data {
-                    PanelData::F32(data) if !BF16 && valid <= S::F32_LANES => {
-                        let data = S::as_simd_f32s(&data[column * depth..][..S::F32_LANES * depth]).0;
-                        let data = data.as_chunks::<1>().0;
-                        let start = bias_of_panel(simd, self.bias, column, valid);
-                        let sums = segments.times::<S, Plain, 1>(simd, data, &start);
-                        self.put(simd, row, column..column + valid, &sums.0[..live]);
-                    }
-                    PanelData::F32(data) if !BF16 => {
-                        let data = S::as_simd_f32s(&data[column * depth..][..width * depth]).0;
-                        let data = data.as_chunks::<VECTORS>().0;
-                        let start = bias_of_panel(simd, self.bias, column, valid);
-                        let sums = segments.times::<S, Plain, VECTORS>(simd, data, &start);
-                        self.put(simd, row, column..column + valid, &sums.0[..live]);
-                    }
-                    PanelData::Bf16(data) if BF16 => {
-                        let half = width / VECTORS;
-                        let data = S::as_simd_u32s(&data[panel * half * depth..][..half * depth]).0;
-                        let start = bias_of_panel(simd, self.bias, column, valid);
-                        let sums = segments.times::<S, Halves, VECTORS>(simd, data, &start);
-                        self.put(simd, row, column..column + valid, &sums.0[..live]);
-                    }
-                    _ => {}
+            let columns = column..columns.min(column + width);
+            match &self.panels.data {
+                PanelData::F32(data) if !BF16 && columns.len() <= S::F32_LANES => {
+                    let data = S::as_simd_f32s(&data[column * depth..][..S::F32_LANES * depth]).0;
+                    self.panel::<S, Plain, MR, 1>(simd, &tiles, data.as_chunks().0, columns, narrow);
                 }
+                PanelData::F32(data) if !BF16 => {
+                    let data = S::as_simd_f32s(&data[column * depth..][..width * depth]).0;
+                    self.panel::<S, Plain, MR, VECTORS>(simd, &tiles, data.as_chunks().0, columns, sums);
+                }
+                PanelData::Bf16(data) if BF16 => {
+                    let half = width / VECTORS;
+                    let data = S::as_simd_u32s(&data[panel * half * depth..][..half * depth]).0;
+                    self.panel::<S, Halves, MR, VECTORS>(simd, &tiles, data, columns, sums);
+                }
+                _ => {}
             }
+        }
+    }
+
+    /// One panel, which makes these columns, for all tiles.
+    #[inline(always)]
+    fn panel<S: Simd, C: Cells<S, V>, const MR: usize, const V: usize>(
+        &mut self,
+        simd: S,
+        tiles: &Tiles<'_, 'a, R, MR>,
+        panel: &[C::Cell],
+        columns: Range<usize>,
+        sums: &mut [Sums<S, MR, V>],
+    ) {
+        let start = bias_of_panel(simd, self.bias, columns.start, columns.len());
+        let Tiles { tiles, row, live } = *tiles;
+        let long = panel.len() > NEAR;
+        let rows = |tile: usize| if tile + 1 == tiles.len() { live } else { MR };
+        for (tile, segments) in tiles.iter().enumerate() {
+            let stretches = if long { segments.near(0) } else { segments.stretches };
+            let sums = &mut sums[if long { tile } else { 0 }];
+            multiply::<S, C, MR, V>(simd, stretches, panel, &start, sums);
+            if !long {
+                segments.rest::<S, C, V>(simd, panel, sums);
+                self.put(simd, row + tile * MR, columns.clone(), &sums.0[..rows(tile)]);
+            }
+        }
+        if !long {
+            return;
+        }
+        for first in (NEAR..panel.len()).step_by(NEAR) {
+            for (segments, sums) in tiles.iter().zip(&mut *sums) {
+                multiply_on::<S, C, MR, V>(simd, segments.near(first), panel, sums);
+            }
+        }
+        for (tile, (segments, sums)) in tiles.iter().zip(sums).enumerate() {
+            segments.rest::<S, C, V>(simd, panel, sums);
+            self.put(simd, row + tile * MR, columns.clone(), &sums.0[..rows(tile)]);
         }
     }
 
@@ -551,6 +642,15 @@ fn gather<'a, R: Rows, const MR: usize>(
     (count, next)
 }
 
+/// Tiles of rows that follow one another.
+struct Tiles<'s, 'a, R: Rows, const MR: usize> {
+    tiles: &'s [Segments<'s, 'a, R, MR>],
+    /// The first row.
+    row: usize,
+    /// Rows of the last tile that are there.
+    live: usize,
+}
+
 /// All segments of a tile's rows: those at hand, and those from `following` on.
 struct Segments<'s, 'a, R: Rows, const MR: usize> {
     rows: &'a R,
@@ -559,29 +659,30 @@ struct Segments<'s, 'a, R: Rows, const MR: usize> {
     following: Option<R::Segment>,
 }
 
-impl<R: Rows, const MR: usize> Segments<'_, '_, R, MR> {
-    /// `start` and their products with the panel.
+impl<'s, 'a, R: Rows, const MR: usize> Segments<'s, 'a, R, MR> {
+    /// Those at hand that begin at most [`NEAR`] behind `first`.
     #[inline(always)]
-    fn times<S: Simd, C: Cells<S, V>, const V: usize>(
+    fn near(&self, first: usize) -> &'s [Stretch<'a, MR>] {
+        let begin = self.stretches.partition_point(|stretch| stretch.first < first);
+        let end = self.stretches.partition_point(|stretch| stretch.first < first + NEAR);
+        &self.stretches[begin..end]
+    }
+
+    /// Adds the products of the segments that are not at hand.
+    #[inline(always)]
+    fn rest<S: Simd, C: Cells<S, V>, const V: usize>(
         &self,
         simd: S,
         panel: &[C::Cell],
-        start: &[S::f32s; V],
-    ) -> Sums<S, MR, V> {
-        let zero = [simd.splat_f32s(0.0); V];
-        let mut sums = Sums([zero; MR]);
-        multiply::<S, C, MR, V>(simd, self.stretches, panel, start, &mut sums);
+        sums: &mut Sums<S, MR, V>,
+    ) {
         let mut following = self.following;
         while following.is_some() {
             let mut stretches = [Stretch::EMPTY; STRETCHES];
             let (count, next) = gather(self.rows, self.places, following, &mut stretches);
-            let mut more = Sums([zero; MR]);
-            multiply::<S, C, MR, V>(simd, &stretches[..count], panel, &zero, &mut more);
-            for (sum, more) in sums.0.as_flattened_mut().iter_mut().zip(more.0.as_flattened()) {
-                *sum = simd.add_f32s(*sum, *more);
-            }
+            // In the same order as if all had been at hand, so that no sum depends on its neighbours in the tile.
+            multiply_on::<S, C, MR, V>(simd, &stretches[..count], panel, sums);
             following = next;
         }
-        sums
     }
 }

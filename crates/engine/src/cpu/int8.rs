@@ -12,8 +12,8 @@ use pulp::{NullaryFnOnce, Simd};
 use rayon::prelude::*;
 
 use super::{
-    Cpu, Lines,
-    gemm::{Dense, Finish, Put, TILES, VECTORS, load, panel_columns},
+    Cpu, Lines, Tiling,
+    gemm::{Dense, FEW_ROWS, Finish, Put, TILES, VECTORS, load, panel_columns},
     tile::Sums,
 };
 
@@ -318,7 +318,8 @@ pub(crate) fn gemm<F: Finish>(
     }
     let count = out.len() / columns;
     // An operation takes half as long as with `f32`.
-    let block = cpu.block_rows(count, columns * panels.depth);
+    let tiling = Tiling { rows: MOST_ROWS, rest: FEW_ROWS };
+    let block = cpu.block_of_tiles(count, columns * panels.depth, tiling);
     let task = |index: usize, out: &mut [f32]| {
         run(cpu, Block { rows, panels, bias, finish, first: index * block, out });
     };
@@ -405,7 +406,9 @@ impl<F: Finish> Block<'_, F> {
             match count - row {
                 0 => {}
                 1 => self.panels::<D, 1>(dot, first + row, &rest[..pairs], scales),
-                live @ 2..=4 => self.panels::<D, 4>(dot, first + row, &rest[..4 * pairs], &scales[..live]),
+                live @ 2..=FEW_ROWS => {
+                    self.panels::<D, FEW_ROWS>(dot, first + row, &rest[..FEW_ROWS * pairs], &scales[..live]);
+                }
                 live => self.panels::<D, MR>(dot, first + row, &rest[..MR * pairs], &scales[..live]),
             }
         }

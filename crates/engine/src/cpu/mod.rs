@@ -205,6 +205,36 @@ impl Cpu {
         let blocks = (rounds * threads).min(work / LEAST_WORK).max(1);
         rows.div_ceil(blocks).max(1)
     }
+
+    /// Rows of a block of a matrix product whose kernel goes through them like this: about as many for every thread, and
+    /// if there are enough no fewer than make it worth while to read all weights.
+    pub(crate) fn block_of_tiles(&self, rows: usize, work_per_row: usize, tiling: Tiling) -> usize {
+        /// With fewer, weights are read from memory more slowly than they are used.
+        const WORTH_WHILE: usize = 168;
+        let block = self.block_rows(rows, work_per_row);
+        if block >= rows {
+            return block;
+        }
+        let share = rows.div_ceil(self.threads()).max(block);
+        let rounds = (share / block.max(WORTH_WHILE)).max(1);
+        tiling.round_up(share.div_ceil(rounds))
+    }
+}
+
+/// How a kernel of matrix products goes through its rows.
+#[derive(Clone, Copy)]
+pub(crate) struct Tiling {
+    /// Those that it makes at a time.
+    pub(crate) rows: usize,
+    /// As many left over take little longer than their share of a tile.
+    pub(crate) rest: usize,
+}
+
+impl Tiling {
+    /// At least `rows`: whole tiles, and what may be left over.
+    pub(crate) fn round_up(self, rows: usize) -> usize {
+        if rows % self.rows <= self.rest { rows } else { rows.next_multiple_of(self.rows) }
+    }
 }
 
 /// How often an idle thread looks for work before it offers its core to others: a few microseconds.

@@ -59,6 +59,7 @@ impl<const MR: usize> Stretch<'_, MR> {
 }
 
 /// A tile of the result. Vectors that begin at a cache line are read sooner after they were written.
+#[derive(Clone, Copy)]
 #[repr(align(64))]
 pub(crate) struct Sums<S: Simd, const MR: usize, const V: usize>(pub(crate) [[S::f32s; V]; MR]);
 
@@ -71,19 +72,35 @@ pub(crate) fn multiply<S: Simd, C: Cells<S, V>, const MR: usize, const V: usize>
     start: &[S::f32s; V],
     sums: &mut Sums<S, MR, V>,
 ) {
-    simd.vectorize(Multiply { simd, stretches, panel, start, sums, cells: PhantomData::<C> });
+    let cells = PhantomData::<C>;
+    simd.vectorize(Multiply::<'_, S, C, MR, V, false> { simd, stretches, panel, start, sums, cells });
 }
 
-struct Multiply<'a, S: Simd, C: Cells<S, V>, const MR: usize, const V: usize> {
+/// `sums[m] += rows[m] · panel` over some stretches of `MR` rows, in the order in which [`multiply`] would have gone on.
+#[inline(always)]
+pub(crate) fn multiply_on<S: Simd, C: Cells<S, V>, const MR: usize, const V: usize>(
+    simd: S,
+    stretches: &[Stretch<'_, MR>],
+    panel: &[C::Cell],
+    sums: &mut Sums<S, MR, V>,
+) {
+    let (cells, start) = (PhantomData::<C>, &[simd.splat_f32s(0.0); V]);
+    simd.vectorize(Multiply::<'_, S, C, MR, V, true> { simd, stretches, panel, start, sums, cells });
+}
+
+struct Multiply<'a, S: Simd, C: Cells<S, V>, const MR: usize, const V: usize, const ON: bool> {
     simd: S,
     stretches: &'a [Stretch<'a, MR>],
     panel: &'a [C::Cell],
+    /// What the sums begin with, unless they are there already.
     start: &'a [S::f32s; V],
     sums: &'a mut Sums<S, MR, V>,
     cells: PhantomData<C>,
 }
 
-impl<S: Simd, C: Cells<S, V>, const MR: usize, const V: usize> WithSimd for Multiply<'_, S, C, MR, V> {
+impl<S: Simd, C: Cells<S, V>, const MR: usize, const V: usize, const ON: bool> WithSimd
+    for Multiply<'_, S, C, MR, V, ON>
+{
     type Output = ();
 
     // The type given here is `S`, but the compiler does not know it.
@@ -91,7 +108,7 @@ impl<S: Simd, C: Cells<S, V>, const MR: usize, const V: usize> WithSimd for Mult
     fn with_simd<Same: Simd>(self, _: Same) {
         let simd = self.simd;
         // They stay in registers over all stretches.
-        let mut sums = [*self.start; MR];
+        let mut sums = if ON { self.sums.0 } else { [*self.start; MR] };
         for Stretch { rows, first } in self.stretches {
             let panel = &self.panel[*first..][..rows[0].len()];
             // Arrays of known length need no check at each element, which would keep the sums out of the registers.

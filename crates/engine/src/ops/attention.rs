@@ -11,7 +11,7 @@ use crate::{
     Device, Result, Shape, Tensor,
     cpu::{
         Cpu, RowKernel,
-        gemm::{Dense, Rows, VECTORS, panel_columns},
+        gemm::{Dense, VECTORS, panel_columns},
         math,
         tile::{Plain, Stretch, Sums, multiply},
     },
@@ -341,7 +341,7 @@ fn score_tile<S: Simd, const MR: usize>(
     scores: &mut [f32],
 ) {
     let lanes = VECTORS * S::F32_LANES;
-    let stretch = Stretch { rows: std::array::from_fn(|m| rows.elements(rows.place(key + m), ())), first: 0 };
+    let stretch = Stretch { rows: std::array::from_fn(|m| rows.row(key + m)), first: 0 };
     let zero = [simd.splat_f32s(0.0); VECTORS];
     let mut sums = Sums([zero; MR]);
     let columns = S::as_simd_f32s(columns).0.as_chunks::<VECTORS>().0;
