@@ -12,6 +12,8 @@ pub enum Fit {
     Stretch,
     /// Crop the longer axis around the centre, keep the aspect ratio.
     Cover,
+    /// Keep the aspect ratio and everything: black bars fill up the shorter axis.
+    Contain,
 }
 
 impl Image {
@@ -29,6 +31,10 @@ impl Image {
         let crop = match fit {
             Fit::Stretch => (0.0, 0.0, 1.0, 1.0),
             Fit::Cover => cover(self.size(), (width, height)),
+            Fit::Contain => {
+                let (inner_width, inner_height) = contained(self.size(), (width, height));
+                return self.resized(inner_width, inner_height, Fit::Stretch)?.framed(width, height);
+            }
         };
         let mut data = Vec::with_capacity(self.format().byte_len(width, height));
         match self.planes() {
@@ -41,6 +47,32 @@ impl Image {
                     let (from, to) = (half(self.size()), half((width, height)));
                     data.extend(plane::<U8>(source, from, to, crop)?);
                 }
+            }
+        }
+        Self::new(self.format(), width, height, data)
+    }
+
+    /// The picture in the middle of a black one that is at least as large, in the same format.
+    fn framed(&self, width: u32, height: u32) -> Result<Self, ImageError> {
+        let mut data = Vec::with_capacity(self.format().byte_len(width, height));
+        // An even distance, so that each chroma sample stays with its pixels.
+        let (left, top) = ((width - self.width()) / 4 * 2, (height - self.height()) / 4 * 2);
+        let mut frame = |source: &[u8], per_pixel: usize, shift: u32, black: u8| {
+            let side = |length: u32| (length as usize).div_ceil(1 << shift);
+            let (from, to) = (side(self.width()) * per_pixel, side(width) * per_pixel);
+            let start = data.len();
+            data.resize(start + to * side(height), black);
+            let first = start + (top as usize >> shift) * to + (left as usize >> shift) * per_pixel;
+            for (row, source) in source.chunks_exact(from).enumerate() {
+                data[first + row * to..][..from].copy_from_slice(source);
+            }
+        };
+        match self.planes() {
+            None => frame(self.data(), 3, 0, 0),
+            Some([luma, blue, red]) => {
+                frame(luma, 1, 0, 16);
+                frame(blue, 1, 1, 128);
+                frame(red, 1, 1, 128);
             }
         }
         Self::new(self.format(), width, height, data)
@@ -81,6 +113,18 @@ fn cover(from: (u32, u32), to: (u32, u32)) -> (f64, f64, f64, f64) {
     }
 }
 
+/// The largest size with the aspect ratio of `from` inside `to`.
+fn contained(from: (u32, u32), to: (u32, u32)) -> (u32, u32) {
+    let ratio = f64::from(from.0) / f64::from(from.1);
+    // Even, so that no chroma sample belongs to picture and bar.
+    let side = |length: f64, most: u32| ((length / 2.0).round() as u32 * 2).clamp(2.min(most), most);
+    if ratio * f64::from(to.1) > f64::from(to.0) {
+        (to.0, side(f64::from(to.0) / ratio, to.1))
+    } else {
+        (side(f64::from(to.1) * ratio, to.0), to.1)
+    }
+}
+
 /// Generic over the pixel: with the type known only at run time the code of all fifteen would be compiled into this crate.
 fn plane<P: PixelTrait>(
     source: &[u8],
@@ -113,17 +157,21 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
+    fn fits() -> impl Strategy<Value = Fit> {
+        prop_oneof![Just(Fit::Stretch), Just(Fit::Cover), Just(Fit::Contain)]
+    }
+
     proptest! {
         #[test]
-        fn any_size_resizes_to_any_size(w in 1u32..70, h in 1u32..70, tw in 1u32..70, th in 1u32..70, cover: bool) {
-            let fit = if cover { Fit::Cover } else { Fit::Stretch };
+        fn any_size_resizes_to_any_size(w in 1u32..70, h in 1u32..70, tw in 1u32..70, th in 1u32..70, fit in fits()) {
             let image = Image::solid(w, h, [200, 40, 90]).unwrap();
             for image in [image.clone(), image.to_i420()] {
                 let small = image.resized(tw, th, fit).unwrap();
                 prop_assert_eq!(small.size(), (tw, th));
                 prop_assert_eq!(small.format(), image.format());
-                let first = small.to_rgb8().data()[0];
-                prop_assert!(first.abs_diff(200) < 6, "colour changed to {}", first);
+                // Bars are darker.
+                let red = small.to_rgb8().data().chunks_exact(3).map(|pixel| pixel[0]).max().unwrap();
+                prop_assert!(red.abs_diff(200) < 6, "colour changed to {}", red);
             }
         }
     }
@@ -145,6 +193,20 @@ mod tests {
         let square = image.resized(10, 10, Fit::Cover).unwrap();
         for pixel in square.data().chunks_exact(3) {
             assert_eq!(pixel, [0, 255, 0]);
+        }
+    }
+
+    #[test]
+    fn contain_keeps_everything_between_black_bars() {
+        let image = Image::solid(20, 10, [200, 40, 90]).unwrap();
+        for image in [image.clone(), image.to_i420()] {
+            let tall = image.resized(12, 17, Fit::Contain).unwrap().to_rgb8();
+            let red: Vec<u8> = tall.data().chunks_exact(36).map(|row| row[18]).collect();
+            let (bar, inside) = (|red: &u8| *red == 0, |red: &u8| red.abs_diff(200) < 6);
+            assert!(
+                red[..4].iter().all(bar) && red[4..10].iter().all(inside) && red[10..].iter().all(bar),
+                "{red:?}"
+            );
         }
     }
 

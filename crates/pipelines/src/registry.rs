@@ -33,8 +33,10 @@ impl Registry {
             registry.newcomer = Some(pocket.schema().id.clone());
             registry.pipelines.push(Arc::new(pocket));
         }
-        registry.pipelines.push(Arc::new(builtin::Passthrough::new()));
+        let [passthrough, filters @ ..] = builtin::Filter::all();
+        registry.pipelines.push(Arc::new(passthrough));
         registry.pipelines.push(Arc::new(builtin::Testcard::new()));
+        registry.pipelines.extend(filters.map(|filter| Arc::new(filter) as Arc<dyn Pipeline>));
         registry
     }
 
@@ -48,6 +50,9 @@ impl Registry {
         let mut registry = Self::builtin_on(compute);
         for pipeline in builtin::WanPipeline::all(folder, compute) {
             registry.pipelines.push(Arc::new(pipeline));
+        }
+        for processor in builtin::Processor::all(folder, compute) {
+            registry.pipelines.push(Arc::new(processor));
         }
         registry
     }
@@ -88,7 +93,7 @@ mod tests {
     #[test]
     fn ids_are_unique() {
         let mut registry = Registry::builtin();
-        let again = registry.register(Arc::new(builtin::Passthrough::new()));
+        let again = registry.register(Arc::new(builtin::Filter::passthrough()));
         assert_eq!(again, Err(RegistryError::Duplicate("passthrough".into())));
     }
 }

@@ -44,7 +44,7 @@ async fn a_download_is_followed_to_its_end() {
     let after = server.get(STATUS).await.json();
     assert_eq!((&after["downloaded"], &after["state"]), (&json!(true), &json!("complete")));
     let all = server.get("/api/v1/models").await.json();
-    assert_eq!(all["models"].as_array().unwrap().len(), 5);
+    assert_eq!(all["models"].as_array().unwrap().len(), 7);
     let verified =
         server.post("/api/v1/models/verify", &json!({"pipeline_id": "reward-forcing"})).await.json();
     let is_intact = |file: &&Value| file["outcome"] == "intact";

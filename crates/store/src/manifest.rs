@@ -41,6 +41,8 @@ pub enum Role {
     Tokenizer,
     /// The conditioning network VACE.
     Vace,
+    /// The weights of a network before or after a generator.
+    Processor,
     /// Nothing: other programs that share the folder ask for it. Its absence is no problem.
     Companion,
 }
@@ -369,11 +371,15 @@ mod tests {
     }
 
     #[test]
-    fn the_built_in_manifest_has_the_five_published_pipelines() {
+    fn the_built_in_manifest_has_the_published_pipelines_and_processors() {
         let manifest = Manifest::parse(BUILTIN).unwrap();
         let ids: Vec<_> = manifest.pipelines().iter().map(|pipeline| pipeline.id.as_str()).collect();
-        assert_eq!(ids, FIVE);
-        for pipeline in manifest.pipelines() {
+        assert_eq!(ids[..5], FIVE);
+        assert_eq!(ids[5..], ["scribble", "rife"]);
+        let default = Settings::default();
+        assert_eq!(paths("scribble", &default), ["VACE-Annotators/scribble/anime_style/netG_A_latest.pth"]);
+        assert_eq!(paths("rife", &default), ["RIFE/flownet.pkl"]);
+        for pipeline in &manifest.pipelines()[..5] {
             for role in
                 [Role::Config, Role::Generator, Role::Vae, Role::TextEncoder, Role::Tokenizer, Role::Vace]
             {

@@ -440,7 +440,7 @@ impl<'a, R: Rows, F: Finish> Block<'a, R, F> {
             0 => {}
             1 => self.tiles::<S, 1, 1, BF16>(simd, row, 1, 1, &mut Desk::new(simd)),
             live @ 2..=FEW_ROWS => {
-                self.tiles::<S, FEW_ROWS, 1, BF16>(simd, row, 1, live, &mut Desk::new(simd))
+                self.tiles::<S, FEW_ROWS, 1, BF16>(simd, row, 1, live, &mut Desk::new(simd));
             }
             live => self.tiles::<S, MR, TILES, BF16>(simd, row, 1, live, &mut desk),
         }

@@ -183,6 +183,14 @@ impl Checkpoint {
             .ok_or_else(|| CheckpointError::new(&*self.file, CheckpointProblem::MissingTensor(shown(name))))
     }
 
+    /// The outermost extent of the tensor `name`.
+    ///
+    /// # Errors
+    /// [`CheckpointError`] when there is none.
+    pub fn rows(&self, name: &str) -> Result<usize, CheckpointError> {
+        Ok(self.get(name)?.shape().first().copied().unwrap_or(1))
+    }
+
     /// Free text that a safetensors file carries beside its tensors.
     #[must_use]
     pub fn metadata(&self) -> &BTreeMap<String, String> {

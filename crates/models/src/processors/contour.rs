@@ -7,7 +7,10 @@ use scope_engine::{
 };
 
 use super::{ProcessorError, check};
-use crate::weights::{Loader, WeightError};
+use crate::{
+    checkpoint::{Checkpoint, CheckpointError, NetworkDescription},
+    weights::{Loader, WeightError},
+};
 
 /// The network's sizes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,6 +24,45 @@ impl ContourConfig {
     #[must_use]
     pub fn full() -> Self {
         Self { widths: [64, 128, 256] }
+    }
+
+    /// The sizes of the network in a file.
+    ///
+    /// # Errors
+    /// [`CheckpointError`] when it has no such network.
+    pub fn of(file: &Checkpoint) -> Result<Self, CheckpointError> {
+        Ok(Self {
+            widths: [
+                file.rows("model0.1.weight")?,
+                file.rows("model1.0.weight")?,
+                file.rows("model1.3.weight")?,
+            ],
+        })
+    }
+
+    /// The tensors of the network.
+    #[must_use]
+    pub fn description(&self) -> NetworkDescription {
+        let [full, half, quarter] = self.widths;
+        let mut net = NetworkDescription::new("contour drawing network");
+        net.weight_and_bias("model0.1", &[full, 3, 7, 7])
+            .weight_and_bias("model1.0", &[half, full, 3, 3])
+            .weight_and_bias("model1.3", &[quarter, half, 3, 3]);
+        for block in 0..3 {
+            net.scope(&format!("model2.{block}.conv_block"), |net| {
+                for layer in ["1", "5"] {
+                    net.weight_and_bias(layer, &[quarter, quarter, 3, 3]);
+                }
+            });
+        }
+        // Of transposed convolutions the inputs come first.
+        for (layer, inputs, outputs) in [("model3.0", quarter, half), ("model3.3", half, full)] {
+            net.scope(layer, |net| {
+                net.tensor("weight", &[inputs, outputs, 3, 3]).tensor("bias", &[outputs]);
+            });
+        }
+        net.weight_and_bias("model4.1", &[1, full, 7, 7]);
+        net
     }
 }
 
@@ -109,5 +151,17 @@ impl ContourNet {
         let drawn = conv(&x, &self.head, &input)?;
         // Sides that are no multiple of four were rounded up on the way.
         ops::crop(&drawn, [0, 0], [picture.dim(1), picture.dim(2)])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// As published: `netG_A_latest.pth`.
+    #[test]
+    fn the_description_is_the_published_network() {
+        let description = ContourConfig::full().description();
+        assert_eq!((description.tensors().len(), description.parameters()), (24, 4_290_945));
     }
 }

@@ -10,7 +10,10 @@ use scope_engine::{
 };
 
 use super::{ProcessorError, check};
-use crate::weights::{Loader, WeightError};
+use crate::{
+    checkpoint::{Checkpoint, CheckpointError, NetworkDescription, Selection},
+    weights::{Loader, WeightError},
+};
 
 /// The network's sizes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,6 +27,52 @@ impl RifeConfig {
     #[must_use]
     pub fn full() -> Self {
         Self { widths: [192, 128, 64, 32] }
+    }
+
+    /// The network in a published file, which was trained on several devices together with networks that only training
+    /// needs.
+    pub const PUBLISHED: Selection = Selection {
+        strip_prefix: Some("module."),
+        ignore_prefixes: &["teacher.", "caltime."],
+        ..Selection::ALL
+    };
+
+    /// The sizes of the network in a file.
+    ///
+    /// # Errors
+    /// [`CheckpointError`] when it has no such network.
+    pub fn of(file: &Checkpoint) -> Result<Self, CheckpointError> {
+        let width = |block: usize| file.rows(&format!("block{block}.conv0.1.0.weight"));
+        Ok(Self { widths: [width(0)?, width(1)?, width(2)?, width(3)?] })
+    }
+
+    /// The tensors of the network.
+    #[must_use]
+    pub fn description(&self) -> NetworkDescription {
+        let mut net = NetworkDescription::new("frame interpolation network");
+        for (block, width) in self.widths.into_iter().enumerate() {
+            let inputs = if block == 0 { FIRST_INPUTS } else { FIRST_INPUTS + RESULTS };
+            net.scope(&format!("block{block}"), |net| {
+                net.weight_and_bias("conv0.0.0", &[width / 2, inputs, 3, 3])
+                    .weight_and_bias("conv0.1.0", &[width, width / 2, 3, 3]);
+                for layer in 0..RESIDUAL_LAYERS {
+                    net.scope(&format!("convblock.{layer}"), |net| {
+                        net.tensor("beta", &[1, width, 1, 1]).weight_and_bias("conv", &[width, width, 3, 3]);
+                    });
+                }
+                net.tensor("lastconv.0.weight", &[width, 4 * RESULTS, 4, 4])
+                    .tensor("lastconv.0.bias", &[4 * RESULTS]);
+            });
+        }
+        net.scope("encode", |net| {
+            let width = Encoder::WIDTH;
+            net.weight_and_bias("cnn0", &[width, 3, 3, 3])
+                .weight_and_bias("cnn1", &[width, width, 3, 3])
+                .weight_and_bias("cnn2", &[width, width, 3, 3])
+                .tensor("cnn3.weight", &[width, FEATURES, 4, 4])
+                .tensor("cnn3.bias", &[FEATURES]);
+        });
+        net
     }
 }
 
@@ -39,6 +88,10 @@ const CONTEXT: usize = 8;
 const FLOWS: usize = 4;
 /// What a block gives: flows, mask, context.
 const RESULTS: usize = FLOWS + 1 + CONTEXT;
+/// What the first block sees: two frames, the features of both, and the time.
+const FIRST_INPUTS: usize = 2 * (3 + FEATURES) + 1;
+/// Residual layers of a block.
+const RESIDUAL_LAYERS: usize = 8;
 /// What follows each convolution.
 const LEAKY: Activation = Activation::LeakyRelu(0.2);
 
@@ -66,11 +119,9 @@ impl Interpolator {
     /// # Errors
     /// [`WeightError`] for the first tensor that is missing or of another shape.
     pub fn load(loader: &Loader<'_>, config: RifeConfig) -> Result<Self, WeightError> {
-        // Two frames, the features of both and the time; then also a mask, the context and both flows.
-        let first = 2 * (3 + FEATURES) + 1;
-        let later = first + RESULTS;
+        // Later blocks also see a mask, the context and both flows.
         let block = |index: usize| {
-            let inputs = if index == 0 { first } else { later };
+            let inputs = if index == 0 { FIRST_INPUTS } else { FIRST_INPUTS + RESULTS };
             Block::load(&loader.at(format!("block{index}")), inputs, config.widths[index])
         };
         Ok(Self {
@@ -189,7 +240,7 @@ fn doubling() -> ConvSpec {
 #[derive(Debug)]
 struct Block {
     down: [Conv; 2],
-    residual: [Conv; 8],
+    residual: [Conv; RESIDUAL_LAYERS],
     /// To [`RESULTS`] channels of four pixels each.
     up: Conv,
 }
@@ -284,4 +335,16 @@ fn shuffled(loader: &Loader<'_>, width: usize) -> Result<Conv, WeightError> {
     let bias = loader.values("bias", &[PIXELS * RESULTS])?;
     let bias: Vec<f32> = (0..PIXELS * RESULTS).map(|new| bias[old(new)]).collect();
     loader.conv_from(&ordered, channels, doubling(), Some(&bias))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// As published: `flownet.pkl` of version 4.25, without what only training needs.
+    #[test]
+    fn the_description_is_the_published_network() {
+        let description = RifeConfig::full().description();
+        assert_eq!((description.tensors().len(), description.parameters()), (128, 4_866_052));
+    }
 }

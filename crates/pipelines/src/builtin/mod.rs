@@ -1,11 +1,13 @@
-//! What every Scope has: the embedded model, and pipelines without a network for proving the path and for testing it.
+//! What every Scope has: the embedded model, the published families, filters, and a test card.
 
-mod passthrough;
+mod filter;
 mod pocket;
+mod processor;
 mod testcard;
 mod wan;
 
-pub use passthrough::Passthrough;
+pub use filter::Filter;
 pub use pocket::Pocket;
+pub use processor::Processor;
 pub use testcard::Testcard;
 pub use wan::WanPipeline;

@@ -118,7 +118,7 @@ fn content(id: &str, role: Role, path: &Path) -> Option<Vec<u8>> {
     let name = path.file_name().unwrap().to_string_lossy().into_owned();
     let stride = if large { 5 } else { 2 };
     Some(match role {
-        Role::Companion => return None,
+        Role::Companion | Role::Processor => return None,
         Role::Config => config_json(&config),
         Role::Tokenizer => tokenizer_json(),
         Role::TextEncoder => umt5(&text_encoder()),

@@ -1,0 +1,112 @@
+//! Filters: what happens to single pictures without a network, before or after a model or alone.
+//!
+//! A filter is data: its schema, and a function that makes its process from the load parameters. All of them work on the
+//! planes of I420, the format in which video comes and goes, so that nothing is converted on the way.
+
+mod colour;
+mod edges;
+mod gray;
+mod resize;
+
+use crate::{
+    Chunk, ChunkReport, GenerateError, Generator, InputMode, LoadError, LoadParams, LoadedPipeline, Needs,
+    Output, Pipeline, PipelineSchema, Sampling, Snapshot,
+};
+use scope_frame::{Image, ImageError};
+use std::sync::Arc;
+
+/// What happens to each picture, under the parameters of its chunk.
+type Process = Arc<dyn Fn(&Image, &Snapshot) -> Result<Image, ImageError> + Send + Sync>;
+
+/// A pipeline that makes each of its pictures from one picture of its input.
+pub struct Filter {
+    schema: PipelineSchema,
+    make: fn(&LoadParams) -> Process,
+}
+
+impl Filter {
+    /// All of them, in the order in which clients see them.
+    pub fn all() -> [Self; 5] {
+        [
+            Self::passthrough(),
+            Self { schema: gray::schema(), make: |_| Arc::new(|image, _| gray::gray(image)) },
+            Self { schema: edges::schema(), make: |_| Arc::new(edges::edges) },
+            Self { schema: colour::schema(), make: |_| Arc::new(colour::adjust) },
+            Self { schema: resize::schema(), make: resize::make },
+        ]
+    }
+
+    /// Sends its input back unchanged, in whatever size it comes: the shortest way through the whole system.
+    pub fn passthrough() -> Self {
+        let mut schema = PipelineSchema::new("passthrough", "Passthrough", "PassthroughConfig");
+        schema.description = "Sends the input video back unchanged.".into();
+        Self { schema, make: |_| Arc::new(|image, _| Ok(image.clone())) }
+    }
+}
+
+impl Pipeline for Filter {
+    fn schema(&self) -> &PipelineSchema {
+        &self.schema
+    }
+
+    fn load(&self, params: &LoadParams, _: &dyn Fn(&str)) -> Result<Arc<dyn LoadedPipeline>, LoadError> {
+        Ok(Arc::new(Loaded((self.make)(params))))
+    }
+}
+
+struct Loaded(Process);
+
+impl LoadedPipeline for Loaded {
+    fn start(&self) -> Result<Box<dyn Generator>, LoadError> {
+        Ok(Box::new(Run(Arc::clone(&self.0))))
+    }
+}
+
+struct Run(Process);
+
+impl Generator for Run {
+    /// Always video: there is nothing to filter without it. One frame at a time adds no latency.
+    fn needs(&self, _: InputMode) -> Needs {
+        Needs::Frames { count: 1, sampling: Sampling::Consecutive }
+    }
+
+    fn generate(
+        &mut self,
+        mut chunk: Chunk<'_>,
+        emit: &mut (dyn FnMut(Output) + Send),
+    ) -> Result<ChunkReport, GenerateError> {
+        for frame in chunk.inputs.remove("video").unwrap_or_default() {
+            let image = (self.0)(&frame.image, chunk.parameters)
+                .map_err(|error| GenerateError::Failed(error.to_string()))?;
+            emit(Output::Frame { port: "video".into(), image, captured_at: Some(frame.captured_at) });
+        }
+        Ok(ChunkReport::default())
+    }
+
+    fn reset(&mut self) {}
+}
+
+/// A number that is set while the filter runs, on a slider.
+fn slider(title: &str, description: &str, [least, default, most]: [f64; 3], order: u32) -> serde_json::Value {
+    serde_json::json!({
+        "default": default, "minimum": least, "maximum": most, "title": title, "type": "number",
+        "description": description,
+        "ui": {"category": "configuration", "is_load_param": false, "order": order, "section": "general",
+            "modulatable": true, "modulatable_min": least, "modulatable_max": most},
+    })
+}
+
+/// A picture with this luma and no colour.
+fn colourless(luma: Vec<u8>, width: u32, height: u32) -> Result<Image, ImageError> {
+    let mut data = luma;
+    data.resize(scope_frame::PixelFormat::I420.byte_len(width, height), NO_CHROMA);
+    Image::new(scope_frame::PixelFormat::I420, width, height, data)
+}
+
+// Samples of BT.601 in the range of video.
+const BLACK: u8 = 16;
+const WHITE: u8 = 235;
+const NO_CHROMA: u8 = 128;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,172 @@
+//! Processors with networks, at tiny sizes, from files in the real formats.
+#![allow(clippy::expect_used, clippy::unwrap_used)]
+
+mod common;
+
+use common::{Session, map, torch};
+use scope_engine::{Cpu, Device, Tensor};
+use scope_frame::{Frame, Image, PixelFormat, Timestamp};
+use scope_models::checkpoint::{Checkpoint, NetworkDescription};
+use scope_models::processors::{ContourConfig, ContourNet, Interpolator, RifeConfig};
+use scope_models::weights::{Loader, Precision};
+use scope_pipelines::{Compute, LoadParams, LoadedPipeline, Registry};
+use scope_store::ModelFolder;
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+use tempfile::TempDir;
+
+const CONTOURS: ContourConfig = ContourConfig { widths: [8, 8, 16] };
+const RIFE: RifeConfig = RifeConfig { widths: [16, 16, 8, 8] };
+const SCRIBBLE_FILE: &str = "VACE-Annotators/scribble/anime_style/netG_A_latest.pth";
+const RIFE_FILE: &str = "RIFE/flownet.pkl";
+
+fn put(folder: &TempDir, name: &str, bytes: &[u8]) {
+    let path = folder.path().join(name);
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    fs::write(path, bytes).unwrap();
+}
+
+/// A models folder as the published repositories make it.
+fn models() -> TempDir {
+    let folder = TempDir::new().unwrap();
+    put(&folder, SCRIBBLE_FILE, &torch(&CONTOURS.description(), 1, |tensors| tensors));
+    let mut training = NetworkDescription::new("only for training");
+    training.tensor("conv.weight", &[2, 2, 1, 1]);
+    let rife = torch(&RIFE.description(), 2, |tensors| {
+        let extra: Vec<_> =
+            tensors[..3].iter().cloned().map(|(name, value)| (format!("teacher.{name}"), value)).collect();
+        let all = tensors.into_iter().chain(extra);
+        all.map(|(name, value)| (format!("module.{name}"), value)).collect()
+    });
+    put(&folder, RIFE_FILE, &rife);
+    folder
+}
+
+fn load(folder: &Path, id: &str) -> Result<Arc<dyn LoadedPipeline>, String> {
+    let registry = Registry::with_models(&ModelFolder::new(folder), Compute::default());
+    let loaded = registry.get(id).unwrap().load(&LoadParams::new(map(json!({}))), &|_| {});
+    loaded.map_err(|error| error.to_string())
+}
+
+fn picture(width: u32, height: u32, step: u32) -> Image {
+    let at = |x: u32, y: u32| [(x * 5 + step * 9) as u8, (y * 7) as u8, (x * y + step) as u8];
+    let data = (0..height).flat_map(|y| (0..width).flat_map(move |x| at(x, y))).collect::<Vec<u8>>();
+    Image::new(PixelFormat::Rgb8, width, height, data).unwrap()
+}
+
+fn chunk(session: &mut Session, image: Image, micros: u64) -> Vec<(Image, u64)> {
+    let frame = Frame::new(image, Timestamp::from_micros(micros));
+    let shown = session.ports(BTreeMap::from([("video".to_owned(), vec![frame])]));
+    shown.into_iter().map(|(image, at)| (image, at.unwrap().as_micros())).collect()
+}
+
+fn tensor(device: &Device, images: &[Image]) -> Tensor {
+    let (width, height) = images[0].size();
+    let values: Vec<f32> =
+        images.iter().flat_map(Image::data).map(|&value| f32::from(value) / 255.0).collect();
+    Tensor::from_f32(device, &[images.len(), height as usize, width as usize, 3], &values).unwrap()
+}
+
+fn close(image: &Image, expected: impl Iterator<Item = f32>) {
+    let mut count = 0;
+    for (&byte, value) in image.data().iter().zip(expected) {
+        assert!((f32::from(byte) - value.clamp(0.0, 1.0) * 255.0).abs() < 0.6, "{byte} for {value}");
+        count += 1;
+    }
+    assert_eq!(count, image.data().len());
+}
+
+#[test]
+fn schemas_are_what_clients_expect() {
+    let facts: Value = serde_json::from_str(include_str!("passthrough.facts.json")).unwrap();
+    let folder = TempDir::new().unwrap();
+    let registry = Registry::with_models(&ModelFolder::new(folder.path()), Compute::default());
+    let rife_page = json!("https://github.com/hzwer/Practical-RIFE");
+    for (id, name, title, usage, page) in [
+        ("scribble", "Scribble", "ScribbleConfig", "preprocessor", Value::Null),
+        ("rife", "RIFE", "RIFEConfig", "postprocessor", rife_page),
+    ] {
+        let mut facts = facts.clone();
+        for (key, value) in [
+            ("id", json!(id)),
+            ("name", json!(name)),
+            ("modified", json!(true)),
+            ("requires_models", json!(true)),
+            ("usage", json!([usage])),
+            ("docs_url", page),
+        ] {
+            facts[key] = value;
+        }
+        facts["config_schema"]["title"] = title.into();
+        let mut ours = registry.get(id).unwrap().schema().to_value();
+        ours.as_object_mut().unwrap().remove("description");
+        assert_eq!(ours, facts);
+    }
+}
+
+#[test]
+fn scribble_draws_each_picture_as_the_network_does() {
+    let folder = models();
+    let loaded = load(folder.path(), "scribble").unwrap();
+    let mut session = Session::new(&loaded, json!({}));
+    let device = Device::from(Cpu::new(None).unwrap());
+    let file = Checkpoint::open(folder.path().join(SCRIBBLE_FILE)).unwrap();
+    let network = ContourNet::load(&Loader::new(&file, &device, Precision::F32), CONTOURS).unwrap();
+    // Sizes may change from picture to picture, and need not be multiples of anything.
+    for (step, size) in [(0, (32, 24)), (1, (32, 24)), (2, (21, 37))] {
+        let image = picture(size.0, size.1, step);
+        let drawn = network.draw(&tensor(&device, std::slice::from_ref(&image))).unwrap().to_vec();
+        let shown = chunk(&mut session, image, 40 + u64::from(step));
+        assert_eq!(shown.len(), 1);
+        assert_eq!((shown[0].0.size(), shown[0].1), (size, 40 + u64::from(step)));
+        close(&shown[0].0, drawn.iter().flat_map(|&value| [value; 3]));
+    }
+}
+
+#[test]
+fn rife_puts_a_picture_between_two_at_the_time_between() {
+    let folder = models();
+    let loaded = load(folder.path(), "rife").unwrap();
+    let mut session = Session::new(&loaded, json!({}));
+    let (first, second) = (picture(40, 28, 0), picture(40, 28, 3));
+    assert_eq!(chunk(&mut session, first.clone(), 100), [(first.clone(), 100)]);
+    let shown = chunk(&mut session, second.clone(), 140);
+    assert_eq!(shown.iter().map(|(_, at)| *at).collect::<Vec<_>>(), [120, 140]);
+    assert_eq!(shown[1].0, second, "what came in goes out as it is");
+
+    let device = Device::from(Cpu::new(None).unwrap());
+    let file =
+        Checkpoint::open(folder.path().join(RIFE_FILE)).unwrap().select(&RifeConfig::PUBLISHED).unwrap();
+    let network = Interpolator::load(&Loader::new(&file, &device, Precision::F32), RIFE).unwrap();
+    let three = network.double(&tensor(&device, &[first, second.clone()])).unwrap();
+    close(&shown[0].0, three.narrow(1, 1).unwrap().to_vec().into_iter());
+
+    // Between pictures of two sizes, and after a cut, there is nothing.
+    assert_eq!(chunk(&mut session, picture(24, 28, 0), 180).len(), 1);
+    assert_eq!(chunk(&mut session, picture(24, 28, 1), 220).len(), 2);
+    session.run.reset();
+    assert_eq!(chunk(&mut session, picture(24, 28, 2), 260).len(), 1);
+    // Sessions share the network and nothing else.
+    assert_eq!(chunk(&mut Session::new(&loaded, json!({})), second, 0).len(), 1);
+}
+
+#[test]
+fn files_that_are_missing_or_of_another_network_are_named() {
+    let empty = TempDir::new().unwrap();
+    for (id, name) in [("scribble", "netG_A_latest.pth"), ("rife", "flownet.pkl")] {
+        let error = load(empty.path(), id).err().unwrap();
+        assert!(error.contains(id) && error.contains(name), "{error}");
+    }
+    let folder = models();
+    put(&folder, SCRIBBLE_FILE, &torch(&RIFE.description(), 1, |tensors| tensors));
+    let error = load(folder.path(), "scribble").err().unwrap();
+    assert!(error.contains("model0.1.weight"), "{error}");
+    let mut wrong = CONTOURS.description();
+    wrong.tensor("extra.weight", &[1]);
+    put(&folder, SCRIBBLE_FILE, &torch(&wrong, 1, |tensors| tensors));
+    let error = load(folder.path(), "scribble").err().unwrap();
+    assert!(error.contains("extra.weight"), "{error}");
+}
