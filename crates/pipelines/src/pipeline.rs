@@ -92,6 +92,14 @@ pub enum LoadError {
         /// What was being allocated.
         detail: String,
     },
+    /// Its files are not in the models folder, or not whole.
+    #[error("cannot load {pipeline}: {detail}")]
+    ModelsMissing {
+        /// The pipeline's id.
+        pipeline: String,
+        /// Which files, and how to get them.
+        detail: String,
+    },
     /// Anything else.
     #[error("cannot load {pipeline}: {detail}")]
     Failed {
@@ -108,6 +116,7 @@ impl LoadError {
         match self {
             Self::InvalidParameter { .. } => "invalid_parameters",
             Self::OutOfMemory { .. } => "out_of_memory",
+            Self::ModelsMissing { .. } => "models_missing",
             Self::Failed { .. } => "load_failed",
         }
     }

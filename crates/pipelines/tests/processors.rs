@@ -9,7 +9,7 @@ use scope_frame::{Frame, Image, PixelFormat, Timestamp};
 use scope_models::checkpoint::{Checkpoint, NetworkDescription};
 use scope_models::processors::{ContourConfig, ContourNet, Interpolator, RifeConfig};
 use scope_models::weights::{Loader, Precision};
-use scope_pipelines::{Compute, LoadParams, LoadedPipeline, Registry};
+use scope_pipelines::{Compute, LoadError, LoadParams, LoadedPipeline, Registry};
 use scope_store::ModelFolder;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -45,10 +45,9 @@ fn models() -> TempDir {
     folder
 }
 
-fn load(folder: &Path, id: &str) -> Result<Arc<dyn LoadedPipeline>, String> {
+fn load(folder: &Path, id: &str) -> Result<Arc<dyn LoadedPipeline>, LoadError> {
     let registry = Registry::with_models(&ModelFolder::new(folder), Compute::default());
-    let loaded = registry.get(id).unwrap().load(&LoadParams::new(map(json!({}))), &|_| {});
-    loaded.map_err(|error| error.to_string())
+    registry.get(id).unwrap().load(&LoadParams::new(map(json!({}))), &|_| {})
 }
 
 fn picture(width: u32, height: u32, step: u32) -> Image {
@@ -158,15 +157,17 @@ fn files_that_are_missing_or_of_another_network_are_named() {
     let empty = TempDir::new().unwrap();
     for (id, name) in [("scribble", "netG_A_latest.pth"), ("rife", "flownet.pkl")] {
         let error = load(empty.path(), id).err().unwrap();
+        assert_eq!(error.code(), "models_missing");
+        let error = error.to_string();
         assert!(error.contains(id) && error.contains(name), "{error}");
     }
     let folder = models();
     put(&folder, SCRIBBLE_FILE, &torch(&RIFE.description(), 1, |tensors| tensors));
-    let error = load(folder.path(), "scribble").err().unwrap();
+    let error = load(folder.path(), "scribble").err().unwrap().to_string();
     assert!(error.contains("model0.1.weight"), "{error}");
     let mut wrong = CONTOURS.description();
     wrong.tensor("extra.weight", &[1]);
     put(&folder, SCRIBBLE_FILE, &torch(&wrong, 1, |tensors| tensors));
-    let error = load(folder.path(), "scribble").err().unwrap();
+    let error = load(folder.path(), "scribble").err().unwrap().to_string();
     assert!(error.contains("extra.weight"), "{error}");
 }

@@ -68,6 +68,36 @@ async fn a_load_error_sticks_until_it_is_cleared() {
 }
 
 #[tokio::test]
+async fn adapters_from_anywhere_else_on_the_disk_are_refused_before_anything_is_loaded() {
+    let server = Server::new();
+    let secret = server.dir.path().join("secret.safetensors");
+    std::fs::write(&secret, b"not for clients").unwrap();
+    let data = server.dir.path().join("data");
+    for path in [secret.clone(), data.join("models/lora/../../../secret.safetensors"), "/etc/passwd".into()] {
+        let loras = json!({"loras": [{"path": path, "scale": 1.0}]});
+        let node = json!({"node_id": "a", "pipeline_id": "testcard", "load_params": loras});
+        for body in
+            [json!({"pipeline_ids": ["testcard"], "load_params": loras}), json!({"pipelines": [node]})]
+        {
+            let reply = server.post("/api/v1/pipeline/load", &body).await;
+            assert_eq!(
+                (reply.status.as_u16(), reply.code().as_deref()),
+                (400, Some("invalid_parameters")),
+                "{path:?}"
+            );
+            status(&server, "not_loaded").await;
+        }
+    }
+    // One that was installed is no matter of the guard.
+    let installed = data.join("models/lora/cat.safetensors");
+    std::fs::create_dir_all(installed.parent().unwrap()).unwrap();
+    std::fs::write(&installed, b"").unwrap();
+    let body = json!({"pipeline_ids": ["testcard"], "load_params": {"loras": [{"path": installed}]}});
+    assert_eq!(server.post("/api/v1/pipeline/load", &body).await.status, 200);
+    status(&server, "loaded").await;
+}
+
+#[tokio::test]
 async fn a_headless_session_plays_is_steered_recorded_and_stopped() {
     let server = Server::new();
     for path in ["/api/v1/session/frame", "/api/v1/session/parameters", "/api/v1/session/metrics"] {

@@ -1,5 +1,6 @@
 //! Networks that prepare the input of a model or refine its output: contour drawings, and pictures between pictures.
 
+use super::models_missing;
 use crate::schema::Usage;
 use crate::{
     Chunk, ChunkReport, Compute, GenerateError, Generator, InputMode, LoadError, LoadParams, LoadedPipeline,
@@ -58,18 +59,17 @@ impl Pipeline for Processor {
     }
 
     fn load(&self, _: &LoadParams, stage: &dyn Fn(&str)) -> Result<Arc<dyn LoadedPipeline>, LoadError> {
+        let id = &self.schema.id;
+        let files =
+            self.folder.locate(id, &Settings::default()).map_err(|error| models_missing(id, &error))?;
         let load = || {
             let device = self.compute.device()?;
-            let files = self.folder.locate(&self.schema.id, &Settings::default())?;
             let path = files.path(Role::Processor).ok_or("the list of model files names no network")?;
             stage("Loading weights…");
             let network = (self.open)(path, &device)?;
             Ok(Arc::new(Loaded { network, device }) as Arc<dyn LoadedPipeline>)
         };
-        load().map_err(|error: Failure| LoadError::Failed {
-            pipeline: self.schema.id.clone(),
-            detail: error.to_string(),
-        })
+        load().map_err(|error: Failure| LoadError::Failed { pipeline: id.clone(), detail: error.to_string() })
     }
 }
 

@@ -4,6 +4,7 @@ use super::families::WanFamily;
 use super::options::{Options, RandomSize};
 use super::random;
 use crate::LoadError;
+use crate::builtin::models_missing;
 use crate::video::{LateVace, Lora, VideoModel};
 use scope_engine::Device;
 use scope_models::checkpoint::{Checkpoint, Linear, NetworkDescription, Selection, Unexpected, Unwrap};
@@ -55,7 +56,7 @@ pub(super) fn load(
     stage: &dyn Fn(&str),
 ) -> Result<Networks, LoadError> {
     let failed = |error: Failure| LoadError::Failed { pipeline: family.id.into(), detail: error.to_string() };
-    let source = Source::find(family, folder, options).map_err(|error| failed(error.into()))?;
+    let source = Source::find(family, folder, options).map_err(|error| models_missing(family.id, &error))?;
     networks(family, folder, options, &source, device, stage).map_err(failed)
 }
 
