@@ -38,7 +38,7 @@ pub(super) fn adjust(image: &Image, parameters: &Snapshot) -> Result<Image, Imag
     });
     let mut data = Vec::with_capacity(PixelFormat::I420.byte_len(width, height));
     data.extend(luma.iter().map(|&value| table[usize::from(value)]));
-    // A turn by `hue` and a stretch, in 16ths of a bit.
+    // A turn by `hue` and a stretch, in fixed point with 16 binary places.
     let (sin, cos) = hue.sin_cos();
     let fixed = |factor: f64| (factor * contrast * saturation * 65536.0).round() as i32;
     let (sin, cos) = (fixed(sin), fixed(cos));
