@@ -62,8 +62,15 @@ export function meanColour(source, { at = null, crop = '0.6*iw:0.4*ih' } = {}) {
 }
 
 /** The same picture as WebP: small enough for a repository. */
-export const webp = (png) =>
-  ffmpeg(['-f', 'image2pipe', '-i', 'pipe:0', '-c:v', 'libwebp', '-quality', '85', '-f', 'webp', '-'], png)
+export function webp(png) {
+  const picture = ffmpeg(
+    ['-f', 'image2pipe', '-i', 'pipe:0', '-c:v', 'libwebp', '-quality', '85', '-f', 'webp', '-'],
+    png,
+  )
+  // Into a pipe it is written before its length is known.
+  picture.writeUInt32LE(picture.length - 8, 4)
+  return picture
+}
 
 /** Width and height in the header of a PNG. */
 export const pngSize = (png) => [png.readUInt32BE(16), png.readUInt32BE(20)]
