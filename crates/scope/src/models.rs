@@ -1,7 +1,7 @@
 //! `scope models`: the files of models, from the command line.
 
 use crate::cli::Options;
-use crate::settings;
+use crate::{interrupt, settings};
 use anyhow::{Context, Result};
 use clap::Subcommand;
 use scope_server::{KeyStore, model_store};
@@ -18,8 +18,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::runtime::Runtime;
 
-/// What a shell expects of a program that was interrupted.
-const INTERRUPTED: u8 = 130;
 /// How often the line on the terminal is redrawn.
 const REDRAW: Duration = Duration::from_millis(250);
 
@@ -141,7 +139,7 @@ async fn download(store: &Store, pipeline: &str, settings: Option<Settings>, jso
         clear_line();
         if matches!(ended, Err(DownloadEnded::Cancelled)) {
             writeln!(std::io::stderr(), "cancelled; the same command resumes it")?;
-            return Ok(ExitCode::from(INTERRUPTED));
+            return Ok(ExitCode::from(interrupt::EXIT_CODE));
         }
         ended?;
     }

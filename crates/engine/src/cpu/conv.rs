@@ -83,7 +83,9 @@ impl Job<'_> {
             Some(Matrix::Dots(_)) if unit == 1 => dots::TILING,
             _ => Tiling { rows: 1, rest: 0 },
         };
-        let block = cpu.block_of_tiles(rows, work, tiling);
+        // Whole lines are many rows as it is.
+        let block =
+            if unit == 1 { cpu.block_of_tiles(rows, work, tiling) } else { cpu.block_rows(rows, work) };
         let serial = block >= rows;
         // Those of a frame are equally long.
         let block = tiling.round_up(units.div_ceil(units.div_ceil(block)));

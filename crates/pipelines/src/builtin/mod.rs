@@ -1,5 +1,6 @@
 //! What every Scope has: the embedded model, the published families, filters, and a test card.
 
+mod each_frame;
 mod filter;
 mod pocket;
 mod processor;

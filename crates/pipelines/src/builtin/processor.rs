@@ -1,22 +1,17 @@
 //! Networks that prepare the input of a model or refine its output: contour drawings, and pictures between pictures.
 
+use super::each_frame::{EachFrame, Failure, FrameByFrame};
 use super::models_missing;
 use crate::schema::Usage;
-use crate::{
-    Chunk, ChunkReport, Compute, GenerateError, Generator, InputMode, LoadError, LoadParams, LoadedPipeline,
-    Needs, Output, Pipeline, PipelineSchema, Sampling,
-};
+use crate::{Compute, Generator, LoadError, LoadParams, LoadedPipeline, Pipeline, PipelineSchema, Snapshot};
 use scope_engine::{Device, Tensor, ops};
 use scope_frame::{Frame, Image, PixelFormat, Timestamp};
 use scope_models::checkpoint::{Checkpoint, Unexpected};
 use scope_models::processors::{ContourConfig, ContourNet, Interpolator, RifeConfig};
 use scope_models::weights::{Loader, Precision};
 use scope_store::{ModelFolder, Role, Settings};
-use std::error::Error;
 use std::path::Path;
 use std::sync::Arc;
-
-type Failure = Box<dyn Error + Send + Sync>;
 
 /// A network of a published processor, whose weights lie in the models folder.
 pub struct Processor {
@@ -103,7 +98,8 @@ struct Loaded {
 
 impl LoadedPipeline for Loaded {
     fn start(&self) -> Result<Box<dyn Generator>, LoadError> {
-        Ok(Box::new(Run { network: self.network.clone(), device: self.device.clone(), last: None }))
+        let (network, device) = (self.network.clone(), self.device.clone());
+        Ok(Box::new(FrameByFrame(Run { network, device, last: None })))
     }
 }
 
@@ -114,33 +110,13 @@ struct Run {
     last: Option<(Tensor, Timestamp)>,
 }
 
-impl Generator for Run {
-    /// One frame at a time: nothing waits for a second one.
-    fn needs(&self, _: InputMode) -> Needs {
-        Needs::Frames { count: 1, sampling: Sampling::Consecutive }
-    }
-
-    fn generate(
+impl EachFrame for Run {
+    fn frame(
         &mut self,
-        mut chunk: Chunk<'_>,
-        emit: &mut (dyn FnMut(Output) + Send),
-    ) -> Result<ChunkReport, GenerateError> {
-        for frame in chunk.inputs.remove("video").unwrap_or_default() {
-            let mut send = |image: Image, captured_at: Timestamp| {
-                emit(Output::Frame { port: "video".into(), image, captured_at: Some(captured_at) });
-            };
-            self.process(frame, &mut send).map_err(|error| GenerateError::Failed(error.to_string()))?;
-        }
-        Ok(ChunkReport::default())
-    }
-
-    fn reset(&mut self) {
-        self.last = None;
-    }
-}
-
-impl Run {
-    fn process(&mut self, frame: Frame, send: &mut dyn FnMut(Image, Timestamp)) -> Result<(), Failure> {
+        frame: Frame,
+        _: &Snapshot,
+        send: &mut dyn FnMut(Image, Timestamp),
+    ) -> Result<(), Failure> {
         let now = frame.captured_at;
         let picture = pixels(&frame.image, &self.device)?;
         match &self.network {
@@ -163,6 +139,10 @@ impl Run {
             }
         }
         Ok(())
+    }
+
+    fn reset(&mut self) {
+        self.last = None;
     }
 }
 

@@ -8,11 +8,10 @@ mod edges;
 mod gray;
 mod resize;
 
-use crate::{
-    Chunk, ChunkReport, GenerateError, Generator, InputMode, LoadError, LoadParams, LoadedPipeline, Needs,
-    Output, Pipeline, PipelineSchema, Sampling, Snapshot,
-};
-use scope_frame::{Image, ImageError};
+use super::each_frame::{EachFrame, Failure, FrameByFrame};
+use crate::{Generator, LoadError, LoadParams, LoadedPipeline, Pipeline, PipelineSchema, Snapshot};
+use scope_frame::{Frame, Image, ImageError, PixelFormat, Timestamp};
+use serde_json::{Value, json};
 use std::sync::Arc;
 
 /// What happens to each picture, under the parameters of its chunk.
@@ -58,37 +57,27 @@ struct Loaded(Process);
 
 impl LoadedPipeline for Loaded {
     fn start(&self) -> Result<Box<dyn Generator>, LoadError> {
-        Ok(Box::new(Run(Arc::clone(&self.0))))
+        Ok(Box::new(FrameByFrame(Run(Arc::clone(&self.0)))))
     }
 }
 
 struct Run(Process);
 
-impl Generator for Run {
-    /// Always video: there is nothing to filter without it. One frame at a time adds no latency.
-    fn needs(&self, _: InputMode) -> Needs {
-        Needs::Frames { count: 1, sampling: Sampling::Consecutive }
-    }
-
-    fn generate(
+impl EachFrame for Run {
+    fn frame(
         &mut self,
-        mut chunk: Chunk<'_>,
-        emit: &mut (dyn FnMut(Output) + Send),
-    ) -> Result<ChunkReport, GenerateError> {
-        for frame in chunk.inputs.remove("video").unwrap_or_default() {
-            let image = (self.0)(&frame.image, chunk.parameters)
-                .map_err(|error| GenerateError::Failed(error.to_string()))?;
-            emit(Output::Frame { port: "video".into(), image, captured_at: Some(frame.captured_at) });
-        }
-        Ok(ChunkReport::default())
+        frame: Frame,
+        parameters: &Snapshot,
+        send: &mut dyn FnMut(Image, Timestamp),
+    ) -> Result<(), Failure> {
+        send((self.0)(&frame.image, parameters)?, frame.captured_at);
+        Ok(())
     }
-
-    fn reset(&mut self) {}
 }
 
 /// A number that is set while the filter runs, on a slider.
-fn slider(title: &str, description: &str, [least, default, most]: [f64; 3], order: u32) -> serde_json::Value {
-    serde_json::json!({
+fn slider(title: &str, description: &str, [least, default, most]: [f64; 3], order: u32) -> Value {
+    json!({
         "default": default, "minimum": least, "maximum": most, "title": title, "type": "number",
         "description": description,
         "ui": {"category": "configuration", "is_load_param": false, "order": order, "section": "general",
@@ -99,8 +88,8 @@ fn slider(title: &str, description: &str, [least, default, most]: [f64; 3], orde
 /// A picture with this luma and no colour.
 fn colourless(luma: Vec<u8>, width: u32, height: u32) -> Result<Image, ImageError> {
     let mut data = luma;
-    data.resize(scope_frame::PixelFormat::I420.byte_len(width, height), NO_CHROMA);
-    Image::new(scope_frame::PixelFormat::I420, width, height, data)
+    data.resize(PixelFormat::I420.byte_len(width, height), NO_CHROMA);
+    Image::new(PixelFormat::I420, width, height, data)
 }
 
 // Samples of BT.601 in the range of video.

@@ -63,7 +63,7 @@ impl Pipeline for Pocket {
         stage("Unpacking the pocket model…");
         let failed = |error: &dyn ToString| failed(error);
         let device = self.compute.device().map_err(|error| failed(&error))?;
-        // As the files have them: a quarter of the memory, faster, and no picture moves by more than 1 of 255.
+        // As the files have them: a quarter of the memory, faster, and the recorded pictures are met within 1 of 255.
         let model =
             PocketModel::load(&device, &self.files, Precision::Int8).map_err(|error| failed(&error))?;
         let config = self.files.config();
