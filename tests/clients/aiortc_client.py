@@ -1,6 +1,7 @@
 """A client that is no browser: aiortc talks to the real server as scripts and bridges do.
 
-Starts SCOPE_BIN on a free port with an empty data folder, plays each check below, and ends with "N passed, N failed".
+Starts SCOPE_BIN on a free port with tiny models and otherwise an empty data folder, plays each check below, and ends with
+"N passed, N failed". TINY_MODELS writes the models; it lies beside SCOPE_BIN after `cargo build --release --workspace --examples`.
 """
 
 import asyncio
@@ -63,7 +64,7 @@ def middle(frame: VideoFrame) -> np.ndarray:
 class Server:
     """The product, in a process and, unless one is given, a data folder of its own."""
 
-    def __init__(self, binary: str, data: str | None = None) -> None:
+    def __init__(self, binary: str, data: str | None = None, models: str | None = None) -> None:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self.port = probe.getsockname()[1]
@@ -72,6 +73,8 @@ class Server:
         self.log = open(self.log_path, "wb")
         environment = {**os.environ, "DAYDREAM_SCOPE_DIR": data or self.folder.name}
         command = [binary, "-N", "--port", str(self.port), "--no-stun"]
+        if models:
+            command += ["--models-dir", models]
         self.process = subprocess.Popen(command, env=environment, stdout=self.log, stderr=subprocess.STDOUT)
 
     async def ready(self) -> None:
@@ -99,8 +102,8 @@ class Server:
 
         return await asyncio.to_thread(blocking)
 
-    async def load(self, pipeline: str) -> None:
-        await self.call("/api/v1/pipeline/load", "POST", {"pipeline_ids": [pipeline]})
+    async def load(self, pipeline: str, **parameters: object) -> None:
+        await self.call("/api/v1/pipeline/load", "POST", {"pipeline_ids": [pipeline], "load_params": parameters})
         for _ in range(PATIENCE_S * 5):
             status = await self.call("/api/v1/pipeline/status")
             if status["status"] == "loaded":
@@ -203,6 +206,13 @@ class Connection:
         assert self.channel.readyState == "open", self.channel.readyState
         self.channel.send(json.dumps(parameters))
 
+    async def told(self, what: str, check: Callable[[dict], bool]) -> None:
+        for _ in range(PATIENCE_S * 10):
+            if any(check(message) for message in self.messages):
+                return
+            await asyncio.sleep(0.1)
+        raise AssertionError(f"{what}: not within {PATIENCE_S} s; told {self.messages[-8:]}")
+
     async def close(self) -> None:
         await self.pc.close()
         if self.session_id:
@@ -259,17 +269,54 @@ async def sends_and_receives(server: Server, codec: str) -> None:
         await connection.close()
 
 
+async def drives_a_family(server: Server, pipeline: str) -> None:
+    """Text alone, then a video: frames come, prompts are taken, and what is wrong is told by name while the video goes on."""
+    await server.load(pipeline, width=96, height=64)
+    for mode in ("text", "video"):
+        connection = Connection(server)
+        try:
+            if mode == "video":
+                connection.pc.addTransceiver(Colour((200, 40, 40)), direction="sendrecv")
+            else:
+                connection.pc.addTransceiver("video", direction="recvonly")
+            await connection.open({"input_mode": mode, "prompts": [{"text": DOG, "weight": 100}]})
+            frames = await connection.frames(FRAMES)
+            assert {(frame.width, frame.height) for frame in frames} == {(96, 64)}
+            spread = frames[-1].to_ndarray(format="rgb24").std()
+            assert spread > 1, f"a picture of one colour: {spread}"
+            await connection.send({"prompts": [{"text": DRAGON, "weight": 100}], "_id": "take"})
+            await connection.told("the prompt", lambda m: m["type"] == "applied" and m["id"] == "take")
+            await connection.send({"denoising_step_list": "fast", "noise_scale": 0.5, "_id": "half"})
+            await connection.told(
+                "the wrong parameter",
+                lambda m: m["type"] == "error" and [p["key"] for p in m.get("parameters", [])] == ["denoising_step_list"],
+            )
+            await connection.told("the right one beside it", lambda m: m["type"] == "applied" and m["id"] == "half")
+            await connection.frames(FRAMES)
+        finally:
+            await connection.close()
+
+
+def family(pipeline: str) -> tuple[str, Callable[[Server], Awaitable[None]]]:
+    return f"drives {pipeline}", lambda server: drives_a_family(server, pipeline)
+
+
+FAMILIES = ["streamdiffusionv2", "longlive", "krea-realtime-video", "reward-forcing", "memflow"]
 CHECKS: list[tuple[str, Callable[[Server], Awaitable[None]]]] = [
     ("receives the test card and prompts it", watches_and_prompts),
     ("sends to passthrough and receives, VP8", lambda server: sends_and_receives(server, "VP8")),
     ("sends to passthrough and receives, H.264", lambda server: sends_and_receives(server, "H264")),
+    *map(family, FAMILIES),
 ]
 
 
 async def main() -> int:
     here = os.path.dirname(os.path.abspath(__file__))
     binary = os.environ.get("SCOPE_BIN", os.path.join(here, "../../target/release/scope"))
-    server = Server(binary)
+    writer = os.environ.get("TINY_MODELS", os.path.join(os.path.dirname(binary), "examples/tiny_models"))
+    models = tempfile.TemporaryDirectory(prefix="scope-models-")
+    subprocess.run([writer, models.name], check=True)
+    server = Server(binary, models=models.name)
     failed = 0
     try:
         await server.ready()
@@ -286,6 +333,7 @@ async def main() -> int:
             print(f"--- server\n{server.output()}")
     finally:
         server.close()
+        models.cleanup()
     print(f"{len(CHECKS) - failed} passed, {failed} failed")
     return 1 if failed else 0
 

@@ -1,7 +1,7 @@
 import { spawnSync } from 'node:child_process'
 import { existsSync, readdirSync, rmSync, statSync } from 'node:fs'
 import { join } from 'node:path'
-import { CHROMIUM, HERE, OUT, SCOPE_BIN } from './lib/paths.mjs'
+import { CHROMIUM, HERE, OUT, SCOPE_BIN, TINY_MODELS } from './lib/paths.mjs'
 
 /**
  * Plays the browser stories against the real server: `node tests/e2e/run.mjs [NUMBER|NAME…]`.
@@ -18,6 +18,7 @@ function mustInstall() {
 }
 
 if (!existsSync(SCOPE_BIN)) fail(`There is no ${SCOPE_BIN}: build it with "cargo build --release", or set SCOPE_BIN.`)
+if (!existsSync(TINY_MODELS)) fail(`There is no ${TINY_MODELS}: run "cargo build --release --workspace --examples".`)
 if (!existsSync(CHROMIUM)) fail(`There is no ${CHROMIUM}: install Chromium, or set CHROMIUM.`)
 if (mustInstall()) {
   const { status } = spawnSync('npm', ['ci', '--no-audit', '--no-fund'], { cwd: HERE, stdio: 'inherit' })

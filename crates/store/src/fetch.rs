@@ -346,12 +346,7 @@ pub(crate) async fn fetch_part(
     let part = if is_whole(&part) {
         part
     } else {
-        tokio::select! {
-            biased;
-            // The sender lives as long as the download; its end is an end as well.
-            _ = cancelled.wait_for(|cancelled| *cancelled) => return Err(FetchError::Cancelled),
-            part = receive(network, patience, request, part, progress) => part?,
-        }
+        receive(network, patience, request, part, progress, &mut cancelled).await?
     };
     let host = request.url.host_str().unwrap_or("the server").to_owned();
     if let Some(expected) = request.expected.size.filter(|expected| *expected != part.len()) {
@@ -421,15 +416,26 @@ pub(crate) fn read_digests(
     Ok(whole.then(|| digests.finish()))
 }
 
-/// Gets the bytes that are missing in `part`.
+/// The end of this wait is that of the download. Its sender lives as long as that; the sender's end is an end as well.
+async fn is_cancelled(cancelled: &mut watch::Receiver<bool>) -> FetchError {
+    cancelled.wait_for(|cancelled| *cancelled).await.ok();
+    FetchError::Cancelled
+}
+
+/// Gets the bytes that are missing in `part`. Whatever ends it, what came until then is kept.
 async fn receive(
     network: &Network,
     patience: &Patience,
     request: &Request,
     mut part: Part,
     progress: &(dyn Fn(u64) + Sync),
+    cancelled: &mut watch::Receiver<bool>,
 ) -> Result<Part, FetchError> {
-    let answer = network.send(Method::GET, &request.url, part.len()).await?;
+    let answer = tokio::select! {
+        biased;
+        cancelled = is_cancelled(cancelled) => return Err(cancelled),
+        answer = network.send(Method::GET, &request.url, part.len()) => answer?,
+    };
     check_status(&answer, patience)?;
     let mut response = answer.response;
     let host = host_of(&response);
@@ -459,11 +465,18 @@ async fn receive(
     let mut piece = BytesMut::with_capacity(PIECE);
     let mut window = Window::new(patience);
     loop {
-        let next = timeout_at(window.deadline, response.chunk()).await;
         let stalled = || FetchError::Stalled { host: host.clone() };
         let broken = || FetchError::Interrupted { host: host.clone() };
+        let next = tokio::select! {
+            biased;
+            cancelled = is_cancelled(cancelled) => Err(cancelled),
+            next = timeout_at(window.deadline, response.chunk()) => match next {
+                Ok(next) => next.map_err(|_| broken()),
+                Err(_) => Err(stalled()),
+            },
+        };
         let failure = match next {
-            Ok(Ok(Some(bytes))) => {
+            Ok(Some(bytes)) => {
                 if !window.take(bytes.len() as u64, patience) {
                     Some(stalled())
                 } else {
@@ -474,19 +487,21 @@ async fn receive(
                         None if received > request.max_bytes => {
                             return Err(FetchError::TooLarge { max: request.max_bytes });
                         }
-                        None => None,
+                        None => {
+                            progress(received);
+                            None
+                        }
                     }
                 }
             }
-            Ok(Ok(None)) => {
+            Ok(None) => {
                 part = append(part, piece.split().freeze(), progress).await?;
                 return match end.filter(|end| part.len() < *end) {
                     Some(_) => Err(broken()),
                     None => Ok(part),
                 };
             }
-            Ok(Err(_)) => Some(broken()),
-            Err(_) => Some(stalled()),
+            Err(failure) => Some(failure),
         };
         if piece.len() >= PIECE || failure.is_some() {
             part = append(part, piece.split().freeze(), progress).await?;

@@ -7,7 +7,7 @@
 //! One model may be loaded *ahead* of any wish, on a thread of its own. Nobody sees it: the status stays what the wishes made
 //! it. The first wish takes it if it asks for just that, and otherwise throws it away without waiting for it.
 
-use parking_lot::{Condvar, Mutex};
+use parking_lot::{Condvar, Mutex, MutexGuard};
 use scope_pipelines::{LoadError, LoadParams, LoadedPipeline, MemoryEstimate, Registry};
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -180,9 +180,15 @@ pub struct ModelManager {
 
 /// The right to use a model. While it exists the model stays in memory; [`Lease::is_revoked`] asks for it back.
 pub struct Lease {
+    // Dropped first: where the claim is gone, the model is not held either.
     model: Arc<dyn LoadedPipeline>,
     revoked: Arc<AtomicBool>,
-    claim: Option<Arc<()>>,
+    _claim: Claim,
+}
+
+/// Counts among an instance's leases, and tells the manager when it ends.
+struct Claim {
+    leases: Option<Arc<()>>,
     shared: Arc<Shared>,
 }
 
@@ -198,9 +204,9 @@ impl Lease {
     }
 }
 
-impl Drop for Lease {
+impl Drop for Claim {
     fn drop(&mut self) {
-        self.claim.take();
+        self.leases.take();
         // Taking the lock orders this with a worker that is about to wait.
         drop(self.shared.inner.lock());
         self.shared.wake.notify_all();
@@ -431,8 +437,10 @@ impl ModelManager {
             Some(instance) => Ok(Lease {
                 model: Arc::clone(&instance.model),
                 revoked: Arc::clone(&instance.revoked),
-                claim: Some(Arc::clone(&instance.leases)),
-                shared: Arc::clone(&self.shared),
+                _claim: Claim {
+                    leases: Some(Arc::clone(&instance.leases)),
+                    shared: Arc::clone(&self.shared),
+                },
             }),
             None if inner.working || inner.wanted.is_some() => Err(LeaseError::Loading(pipeline_id.into())),
             None => Err(LeaseError::NotLoaded(pipeline_id.into())),
@@ -587,7 +595,12 @@ impl Shared {
         let mut inner = self.inner.lock();
         loop {
             let revoked = |instance: &Instance| instance.revoked.load(Ordering::Acquire);
-            inner.instances.retain(|instance| !(revoked(instance) && instance.in_use() == 0));
+            let free = |instance: &mut Instance| revoked(instance) && instance.in_use() == 0;
+            let gone: Vec<Instance> = inner.instances.extract_if(.., free).collect();
+            if !gone.is_empty() {
+                // Giving gigabytes back takes a while, in which others may ask for the status.
+                MutexGuard::unlocked(&mut inner, || drop(gone));
+            }
             if !inner.instances.iter().any(revoked) {
                 return true;
             }

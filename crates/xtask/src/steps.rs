@@ -126,8 +126,14 @@ fn stories(context: &Context) -> Result<Outcome> {
     if !context.root.join("tests/e2e/run.mjs").is_file() {
         return Ok(Skipped("there is no tests/e2e/run.mjs".to_owned()));
     }
+    examples(context)?;
     run(program(&context.root, "node").arg("tests/e2e/run.mjs").env("SCOPE_BIN", context.scope_binary()))?;
     Ok(Passed)
+}
+
+/// What writes tiny models for the tests of the whole program. Built as the Rust tests build it, so that none is built twice.
+fn examples(context: &Context) -> Result<()> {
+    run(&mut context.cargo_command(&["build", "--release", "--workspace", "--examples"]))
 }
 
 fn clients(context: &Context) -> Result<Outcome> {
@@ -139,6 +145,7 @@ fn clients(context: &Context) -> Result<Outcome> {
     let Some(python) = tools::clients_python(context, &folder)? else {
         return Ok(Skipped("aiortc is not installed".to_owned()));
     };
+    examples(context)?;
     run_every(scripts.iter().map(|script| {
         let mut command = program(&context.root, &python);
         command.arg(script).env("SCOPE_BIN", context.scope_binary());

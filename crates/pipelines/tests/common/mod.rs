@@ -67,18 +67,7 @@ fn text_encoder() -> Umt5Config {
 impl Models {
     pub(crate) fn write() -> Self {
         let folder = TempDir::new().unwrap();
-        for id in FAMILIES {
-            for file in &Manifest::builtin().pipeline(id).unwrap().files {
-                let path = file.local.below(folder.path());
-                if path.exists() {
-                    continue;
-                }
-                fs::create_dir_all(path.parent().unwrap()).unwrap();
-                if let Some(bytes) = content(id, file.role, &path) {
-                    fs::write(&path, bytes).unwrap();
-                }
-            }
-        }
+        write_families(folder.path());
         Self { folder }
     }
 
@@ -109,6 +98,22 @@ pub(crate) fn map(value: Value) -> Map<String, Value> {
     match value {
         Value::Object(map) => map,
         other => panic!("{other} is no object"),
+    }
+}
+
+/// Writes the files of every family to where they lie in a models folder.
+pub(crate) fn write_families(folder: &Path) {
+    for id in FAMILIES {
+        for file in &Manifest::builtin().pipeline(id).unwrap().files {
+            let path = file.local.below(folder);
+            if path.exists() {
+                continue;
+            }
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            if let Some(bytes) = content(id, file.role, &path) {
+                fs::write(&path, bytes).unwrap();
+            }
+        }
     }
 }
 

@@ -25,6 +25,60 @@ fn the_status_is_loading_as_soon_as_the_wish_is_made() {
     assert_eq!(settle(&manager).status, StatusKind::Loaded);
 }
 
+/// Models that count how many of them there are.
+struct Counted(PipelineSchema, Arc<()>);
+
+struct One {
+    _count: Arc<()>,
+}
+
+impl Drop for One {
+    fn drop(&mut self) {
+        // Weights take their time as well.
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+impl LoadedPipeline for One {
+    fn start(&self) -> Result<Box<dyn Generator>, LoadError> {
+        Err(LoadError::Failed { pipeline: "counted".into(), detail: "it only counts".into() })
+    }
+}
+
+impl Pipeline for Counted {
+    fn schema(&self) -> &PipelineSchema {
+        &self.0
+    }
+
+    fn load(&self, _: &LoadParams, _: &dyn Fn(&str)) -> Result<Arc<dyn LoadedPipeline>, LoadError> {
+        Ok(Arc::new(One { _count: Arc::clone(&self.1) }))
+    }
+}
+
+#[test]
+fn what_counts_as_unloaded_is_in_memory_no_more() {
+    let models = Arc::new(());
+    let mut registry = Registry::builtin();
+    let schema = PipelineSchema::new("counted", "Counted", "Counted");
+    registry.register(Arc::new(Counted(schema, Arc::clone(&models)))).unwrap();
+    let manager = ModelManager::new(registry).unwrap();
+    for _ in 0..50 {
+        manager.load(vec![request("c", "counted", json!({}))]).unwrap();
+        settle(&manager);
+        let lease = manager.lease("c", "counted").unwrap();
+        manager.load(Vec::new()).unwrap();
+        let session = std::thread::spawn(move || {
+            while !lease.is_revoked() {
+                std::thread::yield_now();
+            }
+        });
+        assert_eq!(settle(&manager).status, StatusKind::NotLoaded);
+        // The registry's and the test's.
+        assert_eq!(Arc::strong_count(&models), 2);
+        session.join().unwrap();
+    }
+}
+
 /// A pipeline that says how much memory it would take.
 struct Heavy(scope_pipelines::PipelineSchema, MemoryEstimate);
 
