@@ -19,6 +19,13 @@ impl Device {
         }
     }
 
+    /// Gives the memory of dropped tensors back to the system.
+    pub fn trim(&self) {
+        match self {
+            Self::Cpu(cpu) => cpu.trim(),
+        }
+    }
+
     /// Runs `work` where operators of this device start with the least delay. Wrap a whole generate call in it.
     pub fn install<R: Send>(&self, work: impl FnOnce() -> R + Send) -> R {
         match self {

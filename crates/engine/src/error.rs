@@ -24,9 +24,35 @@ pub enum Error {
         /// The type it was given.
         found: DType,
     },
+    /// Memory ran out.
+    #[error("{} MB more are needed{}", .bytes.div_ceil(1_000_000), Free(*.free))]
+    OutOfMemory {
+        /// What was asked for.
+        bytes: u64,
+        /// What the system could still give, where it says so.
+        free: Option<u64>,
+    },
     /// The compute device could not be started.
     #[error("starting the CPU threads of the engine: {0}")]
     Threads(String),
+}
+
+impl Error {
+    /// Whether memory ran out, here or in whatever `error` was caused by.
+    #[must_use]
+    pub fn is_out_of_memory(error: &(dyn std::error::Error + 'static)) -> bool {
+        let mut causes = std::iter::successors(Some(error), |error| error.source());
+        causes.any(|cause| matches!(cause.downcast_ref(), Some(Self::OutOfMemory { .. })))
+    }
+}
+
+/// How much is free, in words.
+struct Free(Option<u64>);
+
+impl std::fmt::Display for Free {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.map_or(Ok(()), |free| write!(f, ", {} MB are free", free / 1_000_000))
+    }
 }
 
 /// The engine's result.

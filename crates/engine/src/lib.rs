@@ -34,7 +34,7 @@ pub mod ops;
 mod shape;
 mod tensor;
 
-pub use cpu::Cpu;
+pub use cpu::{Cpu, FreeMemory};
 pub use device::Device;
 pub use dtype::DType;
 pub use error::{Error, Result};

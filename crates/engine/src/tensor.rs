@@ -39,10 +39,10 @@ impl Tensor {
     /// A tensor of `f32`s from host memory.
     ///
     /// # Errors
-    /// [`Error::Shape`] when `shape` does not hold `data.len()` elements.
+    /// [`Error::OutOfMemory`]; [`Error::Shape`] when `shape` does not hold `data.len()` elements.
     pub fn from_f32(device: &Device, shape: &[usize], data: &[f32]) -> Result<Self> {
         let shape = shape_for("tensor", shape, data.len())?;
-        let mut tensor = Self::empty(device, shape);
+        let mut tensor = Self::empty(device, shape)?;
         tensor.f32s_mut("tensor")?.copy_from_slice(data);
         Ok(tensor)
     }
@@ -50,11 +50,11 @@ impl Tensor {
     /// A tensor of bytes from host memory.
     ///
     /// # Errors
-    /// [`Error::Shape`] when `shape` does not hold `data.len()` elements.
+    /// [`Error::OutOfMemory`]; [`Error::Shape`] when `shape` does not hold `data.len()` elements.
     pub fn from_u8(device: &Device, shape: &[usize], data: &[u8]) -> Result<Self> {
         let shape = shape_for("tensor", shape, data.len())?;
         let Device::Cpu(cpu) = device;
-        let mut buffer = cpu.u8s().take(data.len());
+        let mut buffer = cpu.u8s().take(data.len())?;
         if let Some(target) = buffer.unique() {
             target[..data.len()].copy_from_slice(data);
         }
@@ -64,11 +64,11 @@ impl Tensor {
     /// A tensor of 32-bit integers from host memory.
     ///
     /// # Errors
-    /// [`Error::Shape`] when `shape` does not hold `data.len()` elements.
+    /// [`Error::OutOfMemory`]; [`Error::Shape`] when `shape` does not hold `data.len()` elements.
     pub fn from_i32(device: &Device, shape: &[usize], data: &[i32]) -> Result<Self> {
         let shape = shape_for("tensor", shape, data.len())?;
         let Device::Cpu(cpu) = device;
-        let mut buffer = cpu.i32s().take(data.len());
+        let mut buffer = cpu.i32s().take(data.len())?;
         if let Some(target) = buffer.unique() {
             target[..data.len()].copy_from_slice(data);
         }
@@ -78,7 +78,7 @@ impl Tensor {
     /// A tensor of `f32`s that `fill` writes in host memory.
     ///
     /// # Errors
-    /// [`Error::Shape`] when the shape has too many dimensions or elements.
+    /// [`Error::OutOfMemory`]; [`Error::Shape`] when the shape has too many dimensions or elements.
     pub fn from_fn(device: &Device, shape: &[usize], fill: impl FnOnce(&mut [f32])) -> Result<Self> {
         let mut tensor = Self::zeros(device, shape)?;
         fill(tensor.f32s_mut("tensor")?);
@@ -88,18 +88,18 @@ impl Tensor {
     /// A tensor of zeros.
     ///
     /// # Errors
-    /// [`Error::Shape`] when the shape has too many dimensions or elements.
+    /// [`Error::OutOfMemory`]; [`Error::Shape`] when the shape has too many dimensions or elements.
     pub fn zeros(device: &Device, shape: &[usize]) -> Result<Self> {
-        let mut tensor = Self::empty(device, shape_of("zeros", shape)?);
+        let mut tensor = Self::empty(device, shape_of("zeros", shape)?)?;
         tensor.f32s_mut("zeros")?.fill(0.0);
         Ok(tensor)
     }
 
     /// A tensor of `f32`s with any content, to be overwritten by the operator that asks for it.
-    pub(crate) fn empty(device: &Device, shape: Shape) -> Self {
+    pub(crate) fn empty(device: &Device, shape: Shape) -> Result<Self> {
         let Device::Cpu(cpu) = device;
-        let buffer = cpu.f32s().take(shape.numel());
-        Self { shape, offset: 0, storage: Storage::Cpu(cpu.clone(), CpuStorage::F32(buffer)) }
+        let buffer = cpu.f32s().take(shape.numel())?;
+        Ok(Self { shape, offset: 0, storage: Storage::Cpu(cpu.clone(), CpuStorage::F32(buffer)) })
     }
 
     /// Dimensions, outermost first.
@@ -138,7 +138,7 @@ impl Tensor {
     /// The same elements under another shape.
     ///
     /// # Errors
-    /// [`Error::Shape`] when the numbers of elements differ.
+    /// [`Error::OutOfMemory`]; [`Error::Shape`] when the numbers of elements differ.
     pub fn reshape(&self, shape: &[usize]) -> Result<Self> {
         let new = shape_of("reshape", shape)?;
         ensure_shape!(
@@ -153,7 +153,7 @@ impl Tensor {
     /// Entries `start..start + len` of the outermost dimension, without a copy.
     ///
     /// # Errors
-    /// [`Error::Shape`] when the range ends beyond the dimension.
+    /// [`Error::OutOfMemory`]; [`Error::Shape`] when the range ends beyond the dimension.
     pub fn narrow(&self, start: usize, len: usize) -> Result<Self> {
         let outer = self.dim(0);
         ensure_shape!(
@@ -171,7 +171,7 @@ impl Tensor {
     /// The tensors one after the other along their outermost dimension.
     ///
     /// # Errors
-    /// [`Error::Shape`] when there is none or their inner dimensions differ, [`Error::DType`] unless all are `f32`.
+    /// [`Error::OutOfMemory`]; [`Error::Shape`] when there is none or their inner dimensions differ, [`Error::DType`] unless all are `f32`.
     pub fn concat(parts: &[&Self]) -> Result<Self> {
         const OP: &str = "concat";
         let Some(first) = parts.first().filter(|part| !part.shape.is_empty()) else {
@@ -190,7 +190,7 @@ impl Tensor {
             outer += part.dim(0);
         }
         shape.set_outer(outer);
-        let mut joined = Self::empty(&first.device(), shape);
+        let mut joined = Self::empty(&first.device(), shape)?;
         let mut target = joined.f32s_mut(OP)?;
         for part in parts {
             let source = part.f32s(OP)?;
@@ -219,7 +219,7 @@ impl Tensor {
     /// Copies the elements of an `f32` tensor to host memory.
     ///
     /// # Errors
-    /// [`Error::Shape`] when `target` has another length, [`Error::DType`] for other element types.
+    /// [`Error::OutOfMemory`]; [`Error::Shape`] when `target` has another length, [`Error::DType`] for other element types.
     pub fn copy_to(&self, target: &mut [f32]) -> Result<()> {
         let source = self.f32s("copy")?;
         ensure_shape!(source.len() == target.len(), "copy", "{} into {} elements", self.shape, target.len());
@@ -228,30 +228,32 @@ impl Tensor {
     }
 
     /// The elements stored as `dtype`: rounded to nearest, ties to even; integers truncate and saturate.
-    #[must_use]
-    pub fn to_dtype(&self, dtype: DType) -> Self {
+    ///
+    /// # Errors
+    /// [`Error::OutOfMemory`].
+    pub fn to_dtype(&self, dtype: DType) -> Result<Self> {
         if dtype == self.dtype() {
-            return self.clone();
+            return Ok(self.clone());
         }
         let values = self.to_vec();
         let values = values.iter().copied();
         let Storage::Cpu(cpu, _) = &self.storage;
         let storage = match dtype {
-            DType::F32 => CpuStorage::F32(cpu.f32s().collect(values)),
-            DType::F16 => CpuStorage::F16(cpu.f16s().collect(values.map(f16::from_f32))),
-            DType::Bf16 => CpuStorage::Bf16(cpu.bf16s().collect(values.map(bf16::from_f32))),
-            DType::F8E4M3 => CpuStorage::F8E4M3(cpu.u8s().collect(values.map(f8e4m3_from_f32))),
-            DType::U8 => CpuStorage::U8(cpu.u8s().collect(values.map(|v| v as u8))),
-            DType::I32 => CpuStorage::I32(cpu.i32s().collect(values.map(|v| v as i32))),
+            DType::F32 => CpuStorage::F32(cpu.f32s().collect(values)?),
+            DType::F16 => CpuStorage::F16(cpu.f16s().collect(values.map(f16::from_f32))?),
+            DType::Bf16 => CpuStorage::Bf16(cpu.bf16s().collect(values.map(bf16::from_f32))?),
+            DType::F8E4M3 => CpuStorage::F8E4M3(cpu.u8s().collect(values.map(f8e4m3_from_f32))?),
+            DType::U8 => CpuStorage::U8(cpu.u8s().collect(values.map(|v| v as u8))?),
+            DType::I32 => CpuStorage::I32(cpu.i32s().collect(values.map(|v| v as i32))?),
         };
-        Self { shape: self.shape, offset: 0, storage: Storage::Cpu(cpu.clone(), storage) }
+        Ok(Self { shape: self.shape, offset: 0, storage: Storage::Cpu(cpu.clone(), storage) })
     }
 
     /// Overwrites entries from `start` on along the outermost dimension with those of `source`. If other tensors
     /// share the memory, they keep the old values: it is copied first.
     ///
     /// # Errors
-    /// [`Error::Shape`] when the inner dimensions differ or the entries don't fit, [`Error::DType`] unless both are `f32`.
+    /// [`Error::OutOfMemory`]; [`Error::Shape`] when the inner dimensions differ or the entries don't fit, [`Error::DType`] unless both are `f32`.
     pub fn write(&mut self, start: usize, source: &Self) -> Result<()> {
         const OP: &str = "write";
         let fits = start.checked_add(source.dim(0)).is_some_and(|end| end <= self.dim(0));
@@ -293,7 +295,7 @@ impl Tensor {
         match &mut self.storage {
             Storage::Cpu(cpu, CpuStorage::F32(data)) => {
                 if data.unique().is_none() {
-                    let mut copy = cpu.f32s().take(count);
+                    let mut copy = cpu.f32s().take(count)?;
                     if let Some(copy) = copy.unique() {
                         copy[..count].copy_from_slice(&data[self.offset..self.offset + count]);
                     }

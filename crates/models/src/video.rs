@@ -46,19 +46,19 @@ impl TextConditioner for Arc<TextEncoder> {
 #[non_exhaustive]
 pub enum VideoError {
     /// The prompts give no embedding.
-    #[error(transparent)]
+    #[error("{0}")]
     Prompt(#[from] PromptError<ConditionError>),
     /// The input pictures can't be used.
     #[error("the input video: {0}")]
     Input(#[from] FrameError),
     /// The transformer refused.
-    #[error(transparent)]
+    #[error("{0}")]
     Model(#[from] WanError),
     /// The autoencoder refused.
-    #[error(transparent)]
+    #[error("{0}")]
     Autoencoder(#[from] VaeError),
     /// The engine refused an operator.
-    #[error(transparent)]
+    #[error("{0}")]
     Engine(#[from] scope_engine::Error),
 }
 

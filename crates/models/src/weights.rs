@@ -92,7 +92,7 @@ pub enum WeightError {
         reason: String,
     },
     /// The engine refused a layer.
-    #[error(transparent)]
+    #[error("{0}")]
     Engine(#[from] scope_engine::Error),
 }
 

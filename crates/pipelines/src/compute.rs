@@ -1,4 +1,4 @@
-use scope_engine::{Cpu, Device, Error};
+use scope_engine::{Cpu, Device, Error, FreeMemory};
 use std::num::NonZeroUsize;
 use std::thread::available_parallelism;
 
@@ -6,10 +6,21 @@ use std::thread::available_parallelism;
 const MAX_THREADS: usize = 8;
 
 /// What models compute on.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct Compute {
     /// Compute threads of a model on the CPU; without a number, as many as leave room for the pictures.
     pub threads: Option<NonZeroUsize>,
+    /// Tells how much memory there is, so that a model which finds none ends by itself and the system need not end the program.
+    pub free_memory: Option<FreeMemory>,
+}
+
+/// Gives memory that waits for its next use back to the system when it is dropped: the last field of whatever ends as a whole.
+pub(crate) struct GiveBack(pub(crate) Device);
+
+impl Drop for GiveBack {
+    fn drop(&mut self) {
+        self.0.trim();
+    }
 }
 
 impl Compute {
@@ -27,6 +38,6 @@ impl Compute {
     /// # Errors
     /// [`Error::Threads`] when the system refuses a thread.
     pub fn device(&self) -> Result<Device, Error> {
-        Cpu::new(Some(self.threads())).map(Device::from)
+        Cpu::with_memory(Some(self.threads()), self.free_memory.unwrap_or(|| None)).map(Device::from)
     }
 }

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::error::Error;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -111,6 +112,16 @@ pub enum LoadError {
 }
 
 impl LoadError {
+    /// That of a pipeline whose networks could not be made.
+    pub(crate) fn of(pipeline: &str, error: &(dyn Error + 'static)) -> Self {
+        let (pipeline, detail) = (pipeline.into(), error.to_string());
+        if scope_engine::Error::is_out_of_memory(error) {
+            Self::OutOfMemory { pipeline, detail }
+        } else {
+            Self::Failed { pipeline, detail }
+        }
+    }
+
     /// The machine-readable code clients see.
     pub const fn code(&self) -> &'static str {
         match self {
@@ -135,6 +146,16 @@ pub enum GenerateError {
 }
 
 impl GenerateError {
+    /// That of a network which could not be run.
+    pub(crate) fn of(error: &(dyn Error + 'static)) -> Self {
+        let detail = error.to_string();
+        if scope_engine::Error::is_out_of_memory(error) {
+            Self::OutOfMemory(detail)
+        } else {
+            Self::Failed(detail)
+        }
+    }
+
     /// The machine-readable code clients see.
     pub const fn code(&self) -> &'static str {
         match self {
@@ -328,5 +349,25 @@ mod tests {
         let Value::Object(map) = json!({"height": null, "seed": 7}) else { panic!() };
         let Value::Object(plain) = json!({"base_seed": 7}) else { panic!() };
         assert_eq!(LoadParams::new(map), LoadParams::new(plain));
+    }
+
+    #[test]
+    fn running_out_of_memory_is_told_apart_however_deep_it_happened() {
+        use scope_models::prompt::PromptError;
+        use scope_models::text::TextError;
+        use scope_models::vae::VaeError;
+        use scope_models::video::{ConditionError, VideoError};
+        let out = || scope_engine::Error::OutOfMemory { bytes: 5_000_000, free: Some(1_000_000) };
+        let shallow = VideoError::Autoencoder(VaeError::Engine(out()));
+        let text = ConditionError(Box::new(TextError::Engine(out())));
+        let deep = VideoError::Prompt(PromptError::Encoder(text));
+        for error in [shallow, deep] {
+            assert!(error.to_string().ends_with("5 MB more are needed, 1 MB are free"), "{error}");
+            assert_eq!(GenerateError::of(&error).code(), "out_of_memory");
+            assert_eq!(LoadError::of("longlive", &error).code(), "out_of_memory");
+        }
+        let other = VideoError::Engine(scope_engine::Error::Threads("none".into()));
+        assert_eq!(GenerateError::of(&other).code(), "pipeline_failed");
+        assert_eq!(LoadError::of("longlive", &other).code(), "load_failed");
     }
 }

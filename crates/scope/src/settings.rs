@@ -85,7 +85,10 @@ fn merge(options: &Options, env: Env<'_>, home: &Path) -> Result<Settings> {
     config.download_hosts = either(&options.download_host, file.download_host);
     config.preload = options.pipeline.clone().or(file.pipeline).filter(|id| !id.is_empty());
     config.load_ahead = !options.no_load_ahead && !file.no_load_ahead;
-    let compute = Compute { threads: options.threads.or(file.threads) };
+    let compute = Compute {
+        threads: options.threads.or(file.threads),
+        free_memory: Some(scope_server::hardware::free_memory),
+    };
     config.ice = ice(&either(&options.ice_server, file.ice_server), options.no_stun || file.no_stun, env)?;
     if config.max_sessions == 0 {
         bail!("max-sessions is 0: nobody could connect");

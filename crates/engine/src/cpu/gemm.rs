@@ -11,6 +11,8 @@ use half::bf16;
 use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
 
+use crate::Result;
+
 use super::{
     Cpu, Lines, Tiling, math,
     tile::{Cells, Halves, Plain, Stretch, Sums, multiply, multiply_on},
@@ -103,26 +105,26 @@ impl PanelData {
 
 impl Panels {
     /// Lays out `weights[column * depth + k]`. A last panel of no more columns than one vector is one vector wide.
-    pub(crate) fn from_f32(cpu: &Cpu, weights: &[f32], columns: usize, depth: usize) -> Self {
+    pub(crate) fn from_f32(cpu: &Cpu, weights: &[f32], columns: usize, depth: usize) -> Result<Self> {
         let width = panel_columns(cpu);
         let vector = width / VECTORS;
-        let mut data = Lines::zeros(columns.div_ceil(vector) * vector * depth);
+        let mut data = cpu.lines(columns.div_ceil(vector) * vector * depth)?;
         lay_out(&mut data, width, columns, depth, 1, |at, lane, column, k| {
             at[lane] = weights[column * depth + k];
         });
-        Self { columns, depth, width, data: PanelData::F32(Arc::new(data)) }
+        Ok(Self { columns, depth, width, data: PanelData::F32(Arc::new(data)) })
     }
 
     /// Lays out `weights[column * depth + k]`, kept in bf16.
-    pub(crate) fn from_bf16(cpu: &Cpu, weights: &[bf16], columns: usize, depth: usize) -> Self {
+    pub(crate) fn from_bf16(cpu: &Cpu, weights: &[bf16], columns: usize, depth: usize) -> Result<Self> {
         let width = panel_columns(cpu);
         let half = width / VECTORS;
-        let mut data = Lines::<u32>::zeros(columns.div_ceil(width) * half * depth);
+        let mut data = cpu.lines::<u32>(columns.div_ceil(width) * half * depth)?;
         lay_out(&mut data, width, columns, depth, VECTORS, |at, lane, column, k| {
             let bits = u32::from(weights[column * depth + k].to_bits());
             at[lane % half] |= if lane < half { bits } else { bits << 16 };
         });
-        Self { columns, depth, width, data: PanelData::Bf16(Arc::new(data)) }
+        Ok(Self { columns, depth, width, data: PanelData::Bf16(Arc::new(data)) })
     }
 
     /// How the kernel goes through rows.

@@ -11,6 +11,8 @@ use bytemuck::Pod;
 use pulp::{NullaryFnOnce, Simd};
 use rayon::prelude::*;
 
+use crate::Result;
+
 use super::{
     Cpu, Lines, Tiling,
     gemm::{Dense, FEW_ROWS, Finish, Put, TILES, VECTORS, load, panel_columns},
@@ -39,23 +41,26 @@ pub(crate) struct Panels {
 
 impl Panels {
     /// Lays out `weights[column * depth + k]`, which mean as many times `scales[column]`.
-    pub(crate) fn new(cpu: &Cpu, weights: &[i8], scales: &[f32], depth: usize) -> Self {
-        Self::of_width(panel_columns(cpu), weights, scales, depth)
+    ///
+    /// # Errors
+    /// [`Error::OutOfMemory`](crate::Error::OutOfMemory).
+    pub(crate) fn new(cpu: &Cpu, weights: &[i8], scales: &[f32], depth: usize) -> Result<Self> {
+        Self::of_width(cpu, panel_columns(cpu), weights, scales, depth)
     }
 
-    fn of_width(width: usize, weights: &[i8], scales: &[f32], depth: usize) -> Self {
+    fn of_width(cpu: &Cpu, width: usize, weights: &[i8], scales: &[f32], depth: usize) -> Result<Self> {
         let columns = scales.len();
         let pairs = depth.div_ceil(2);
-        let mut data = Lines::zeros(columns.next_multiple_of(width) * pairs * 2);
+        let mut data = cpu.lines(columns.next_multiple_of(width) * pairs * 2)?;
         for column in 0..columns {
             let (panel, lane) = (column / width, column % width);
             for (k, &weight) in weights[column * depth..][..depth].iter().enumerate() {
                 data[((panel * pairs + k / 2) * width + lane) * 2 + k % 2] = weight;
             }
         }
-        let mut padded = Lines::zeros(columns.next_multiple_of(width));
+        let mut padded = cpu.lines(columns.next_multiple_of(width))?;
         padded[..columns].copy_from_slice(scales);
-        Self { columns, depth, width, data: Arc::new(data), scales: Arc::new(padded) }
+        Ok(Self { columns, depth, width, data: Arc::new(data), scales: Arc::new(padded) })
     }
 
     /// Bytes of the weights as stored.
@@ -381,7 +386,7 @@ impl<F: Finish> Block<'_, F> {
         let pairs = depth.div_ceil(2);
         let count = self.out.len() / columns;
         let group = TILES * MR;
-        let mut words = cpu.u32s().take(group * pairs);
+        let mut words = cpu.u32s().scratch(group * pairs);
         // Fresh from the pool, it is not shared.
         let Some(words) = words.unique() else { return };
         let mut scales = [0.0; TILES * MOST_ROWS];
@@ -637,7 +642,7 @@ mod tests {
         let count = x.len() / depth;
         let mut results = Vec::new();
         let mut with = |name: &str, run: &dyn Fn(Block<'_, Plain>, &Cpu), width: usize| {
-            let panels = Panels::of_width(width, weights, scales, depth);
+            let panels = Panels::of_width(&cpu, width, weights, scales, depth).unwrap();
             let mut out = vec![f32::MAX; count * scales.len()];
             run(Block { rows: &rows, panels: &panels, bias, finish: &Plain, first: 0, out: &mut out }, &cpu);
             results.push((name.to_owned(), out));
@@ -656,7 +661,7 @@ mod tests {
                 }
             }
         }
-        let panels = Panels::new(&cpu, weights, scales, depth);
+        let panels = Panels::new(&cpu, weights, scales, depth).unwrap();
         let mut out = vec![f32::MAX; count * scales.len()];
         gemm(&cpu, &rows, &panels, bias, &Plain, &mut out);
         results.push(("this machine".to_owned(), out));

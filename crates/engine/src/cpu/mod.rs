@@ -23,6 +23,7 @@ use rayon::{ThreadPool, ThreadPoolBuilder, Yield, prelude::*};
 
 use crate::{Error, Result};
 
+pub use memory::FreeMemory;
 pub(crate) use memory::{Buffer, Lines, Pool};
 
 /// A pool of compute threads and the memory of the tensors that they make. Clones are handles to the same device.
@@ -31,6 +32,7 @@ pub struct Cpu(Arc<Inner>);
 
 struct Inner {
     threads: ThreadPool,
+    free_memory: FreeMemory,
     /// Threads wait for work instead of sleeping.
     awake: AtomicBool,
     arch: pulp::Arch,
@@ -48,6 +50,14 @@ impl Cpu {
     /// # Errors
     /// [`Error::Threads`] when the system refuses a thread.
     pub fn new(threads: Option<NonZeroUsize>) -> Result<Self> {
+        Self::with_memory(threads, || None)
+    }
+
+    /// The same, on a system whose memory ends: tensors for which there is none are refused.
+    ///
+    /// # Errors
+    /// [`Error::Threads`] when the system refuses a thread.
+    pub fn with_memory(threads: Option<NonZeroUsize>, free_memory: FreeMemory) -> Result<Self> {
         let count = threads.or_else(|| available_parallelism().ok()).map_or(1, NonZeroUsize::get);
         let threads = ThreadPoolBuilder::new()
             .num_threads(count)
@@ -56,14 +66,15 @@ impl Cpu {
             .map_err(|error| Error::Threads(error.to_string()))?;
         Ok(Self(Arc::new(Inner {
             threads,
+            free_memory,
             awake: AtomicBool::new(false),
             arch: pulp::Arch::new(),
-            f32s: Pool::new(),
-            f16s: Pool::new(),
-            bf16s: Pool::new(),
-            u8s: Pool::new(),
-            i32s: Pool::new(),
-            u32s: Pool::new(),
+            f32s: Pool::new(free_memory),
+            f16s: Pool::new(free_memory),
+            bf16s: Pool::new(free_memory),
+            u8s: Pool::new(free_memory),
+            i32s: Pool::new(free_memory),
+            u32s: Pool::new(free_memory),
         })))
     }
 
@@ -128,6 +139,17 @@ impl Cpu {
         self.0.u8s.trim();
         self.0.i32s.trim();
         self.0.u32s.trim();
+    }
+
+    /// Zeros that begin at a cache line, for as long as a layer lives.
+    ///
+    /// # Errors
+    /// [`Error::OutOfMemory`].
+    pub(crate) fn lines<T: bytemuck::Pod>(&self, len: usize) -> Result<Lines<T>> {
+        Lines::zeros(len, self.0.free_memory).or_else(|_| {
+            self.trim();
+            Lines::zeros(len, self.0.free_memory)
+        })
     }
 
     /// Two handles to the same device?

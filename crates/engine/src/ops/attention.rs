@@ -102,7 +102,7 @@ pub fn attention(q: &Tensor, keys: &[Keys<'_>], options: &AttentionOptions<'_>) 
         count,
         zero_keys: options.zero_keys,
     };
-    let mut out = Tensor::empty(&q.device(), shape);
+    let mut out = Tensor::empty(&q.device(), shape)?;
     run(&cpu, &problem, shape, out.f32s_mut(OP)?)?;
     Ok(out)
 }
@@ -165,12 +165,13 @@ fn run(cpu: &Cpu, problem: &Problem<'_>, shape: Shape, out: &mut [f32]) -> Resul
     let mut sideways = Tensor::empty(
         &Device::Cpu(cpu.clone()),
         crate::tensor::shape_of("attention", &[groups.tasks(), groups.task()])?,
-    );
+    )?;
     let target = sideways.f32s_mut("attention")?;
     let work = 4 * groups.lanes * groups.size * problem.dim * (problem.count + 1);
     let per_thread = cpu.block_rows(groups.tasks(), work);
     let task = |first: usize, out: &mut [f32]| {
-        let mut scratch = cpu.f32s().take(groups.task() + (KEY_BLOCK + 1 + 2 * groups.size) * groups.lanes);
+        let mut scratch =
+            cpu.f32s().scratch(groups.task() + (KEY_BLOCK + 1 + 2 * groups.size) * groups.lanes);
         // A buffer just taken is not shared.
         if let Some(scratch) = scratch.unique() {
             cpu.arch().dispatch(Tasks { problem, groups, first, scratch, out });

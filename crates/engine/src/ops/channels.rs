@@ -36,7 +36,7 @@ pub fn concat_channels(parts: &[&Tensor]) -> Result<Tensor> {
         total += part.dim(last);
     }
     shape.set_last(total);
-    let mut joined = Tensor::empty(&first.device(), shape);
+    let mut joined = Tensor::empty(&first.device(), shape)?;
     let Device::Cpu(cpu) = first.device();
     let target = joined.f32s_mut(OP)?;
     let mut offset = 0;
@@ -79,7 +79,7 @@ pub fn take_channels(x: &Tensor, start: usize, count: usize) -> Result<Tensor> {
         "channels {start}..{start}+{count} of {shape}"
     );
     shape.set_last(count);
-    let mut out = Tensor::empty(&x.device(), shape);
+    let mut out = Tensor::empty(&x.device(), shape)?;
     let Device::Cpu(cpu) = x.device();
     let kernel = Kernel { x: x.f32s(OP)?, channels, start, count };
     cpu.for_rows(out.f32s_mut(OP)?, count, 2 * count, &kernel);
@@ -123,7 +123,7 @@ pub fn blend(x: &Tensor, y: &Tensor, share: &Tensor) -> Result<Tensor> {
         y.shape(),
         share.shape()
     );
-    let mut out = Tensor::empty(&x.device(), shape);
+    let mut out = Tensor::empty(&x.device(), shape)?;
     let Device::Cpu(cpu) = x.device();
     let kernel = Kernel { x: x.f32s(OP)?, y: y.f32s(OP)?, share: share.f32s(OP)?, channels };
     cpu.for_rows(out.f32s_mut(OP)?, channels, 3 * channels, &kernel);

@@ -216,7 +216,7 @@ impl Conv {
         for group in 0..spec.frames_out {
             for line in 0..scale {
                 for column in 0..scale {
-                    phases.push(phase(device, weights, channels, &spec, [group, line, column]));
+                    phases.push(phase(device, weights, channels, &spec, [group, line, column])?);
                 }
             }
         }
@@ -271,7 +271,7 @@ fn phase(
     [inputs, outputs]: [usize; 2],
     spec: &ConvSpec,
     [group, line, column]: [usize; 3],
-) -> Phase {
+) -> Result<Phase> {
     let [frames, height, width] = spec.kernel;
     let (top, lines) = axis(spec.enlarge, height, spec.padding[0], line);
     let (left, columns) = axis(spec.enlarge, width, spec.padding[2], column);
@@ -308,12 +308,12 @@ fn phase(
         Matrix::Dots(Dots { data: matrix.into(), columns: count, depth })
     } else if matches!(weights, Weights::Bf16(_)) && spec.enlarge != Enlarge::Nearest2 {
         let matrix: Vec<_> = matrix.iter().map(|&value| half::bf16::from_f32(value)).collect();
-        Matrix::Panels(Panels::from_bf16(cpu, &matrix, count, depth))
+        Matrix::Panels(Panels::from_bf16(cpu, &matrix, count, depth)?)
     } else {
         // Sums of bf16 weights are no bf16 numbers.
-        Matrix::Panels(Panels::from_f32(cpu, &matrix, count, depth))
+        Matrix::Panels(Panels::from_f32(cpu, &matrix, count, depth)?)
     };
-    Phase { matrix, origin: [top, left], taps }
+    Ok(Phase { matrix, origin: [top, left], taps })
 }
 
 /// One axis of a phase: where its kernel begins relative to the pixel, and for each pixel that it meets, the elements
@@ -396,7 +396,8 @@ pub fn conv(x: &Tensor, layer: &Conv, input: &ConvInput<'_>) -> Result<Tensor> {
     let kernels =
         (spec.before + shape[0]).checked_sub(spec.kernel[0]).map_or(0, |free| free / spec.frame_stride + 1);
     let frames = if shape[0] == 0 { 0 } else { kernels * spec.frames_out };
-    let mut out = Tensor::empty(&layer.device, shape_of(OP, &[frames, height, width, layer.out_channels()])?);
+    let mut out =
+        Tensor::empty(&layer.device, shape_of(OP, &[frames, height, width, layer.out_channels()])?)?;
     if let Some(residual) = input.residual {
         ensure_shape!(residual.shape() == out.shape(), OP, "{} added to {}", residual.shape(), out.shape());
     }

@@ -75,7 +75,7 @@ impl std::fmt::Debug for Embedding {
 pub fn embedding(table: &Embedding, ids: &[u32]) -> Result<Tensor> {
     const OP: &str = "embedding";
     let features = table.features;
-    let mut out = Tensor::empty(&table.device, shape_of(OP, &[ids.len(), features])?);
+    let mut out = Tensor::empty(&table.device, shape_of(OP, &[ids.len(), features])?)?;
     for (target, &id) in out.f32s_mut(OP)?.chunks_exact_mut(features.max(1)).zip(ids) {
         ensure_shape!((id as usize) < table.rows, OP, "row {id} of a table of {} rows", table.rows);
         let range = id as usize * features..(id as usize + 1) * features;

@@ -28,9 +28,9 @@ pub fn instance_norm(x: &Tensor, eps: f32, activation: Activation) -> Result<Ten
 
     // Each line's own mean and squared deviations, then those of the frames from them (Chan et al. 1979): nothing
     // cancels, and lines are independent of each other.
-    let mut lines = Tensor::empty(&x.device(), shape_of(OP, &[lines, 2, channels])?);
+    let mut lines = Tensor::empty(&x.device(), shape_of(OP, &[lines, 2, channels])?)?;
     cpu.for_rows(lines.f32s_mut(OP)?, 2 * channels, 4 * row, &Lines { x: values, row, channels });
-    let mut frames = Tensor::empty(&x.device(), shape_of(OP, &[shape[0], 2, channels])?);
+    let mut frames = Tensor::empty(&x.device(), shape_of(OP, &[shape[0], 2, channels])?)?;
     let per_frame = lines.f32s(OP)?.chunks_exact(frame_lines * 2 * channels);
     for (frame, lines) in frames.f32s_mut(OP)?.chunks_exact_mut(2 * channels).zip(per_frame) {
         let (shifts, scales) = frame.split_at_mut(channels);
@@ -44,7 +44,7 @@ pub fn instance_norm(x: &Tensor, eps: f32, activation: Activation) -> Result<Ten
             scales[channel] = (1.0 / (variance + f64::from(eps)).sqrt()) as f32;
         }
     }
-    let mut out = Tensor::empty(&x.device(), shape);
+    let mut out = Tensor::empty(&x.device(), shape)?;
     let kernel =
         Scale { x: values, row, frame_lines, frames: frames.f32s(OP)?, activation: activation.on_cpu() };
     cpu.for_rows(out.f32s_mut(OP)?, row, 4 * row, &kernel);

@@ -120,11 +120,11 @@ impl Linear {
         }
         let Device::Cpu(cpu) = device;
         let matrix = match weights {
-            Weights::F32(values) => Matrix::Floats(Panels::from_f32(cpu, values, out, depth)),
-            Weights::Bf16(values) => Matrix::Floats(Panels::from_bf16(cpu, values, out, depth)),
+            Weights::F32(values) => Matrix::Floats(Panels::from_f32(cpu, values, out, depth)?),
+            Weights::Bf16(values) => Matrix::Floats(Panels::from_bf16(cpu, values, out, depth)?),
             Weights::Int8 { values, scales } => {
                 ensure_shape!(depth <= int8::MAX_DEPTH, OP, "{depth} input features with 8-bit weights");
-                Matrix::Integers(int8::Panels::new(cpu, values, scales, depth))
+                Matrix::Integers(int8::Panels::new(cpu, values, scales, depth)?)
             }
         };
         let bias = bias.map(|bias| Tensor::from_f32(device, &[out], bias)).transpose()?;
@@ -186,7 +186,7 @@ pub fn linear(x: &Tensor, layer: &Linear, activation: Activation) -> Result<Tens
     const OP: &str = "linear";
     let (values, mut shape) = (rows_of(OP, x, layer)?, x.shape());
     shape.set_last(layer.out_features());
-    let mut out = Tensor::empty(&layer.device, shape);
+    let mut out = Tensor::empty(&layer.device, shape)?;
     let rows = Dense { data: values, depth: layer.in_features(), stride: layer.in_features() };
     let target = out.f32s_mut(OP)?;
     run(layer, &rows, &activation.on_cpu().map_or(After::Nothing, After::Activate), target)?;
@@ -211,7 +211,7 @@ pub fn linear_add(mut residual: Tensor, x: &Tensor, layer: &Linear, gain: Gain<'
     );
     let source = Dense { data: values, depth: layer.in_features(), stride: layer.in_features() };
     // The sums need a place of their own: the residual is read where they are written.
-    let mut sums = Tensor::empty(&layer.device, residual.shape());
+    let mut sums = Tensor::empty(&layer.device, residual.shape())?;
     let old = residual.f32s(OP)?;
     let columns = layer.out_features();
     let after = match gain {

@@ -140,7 +140,7 @@ fn vector<'a>(op: &'static str, tensor: &'a Tensor, len: usize) -> Result<&'a [f
 }
 
 fn rowwise(op: &'static str, x: &Tensor, run: impl FnOnce(&mut [f32])) -> Result<Tensor> {
-    let mut out = Tensor::empty(&x.device(), x.shape());
+    let mut out = Tensor::empty(&x.device(), x.shape())?;
     run(out.f32s_mut(op)?);
     Ok(out)
 }

@@ -40,7 +40,7 @@ pub fn pad(x: &Tensor, [height, width]: [usize; 2]) -> Result<Tensor> {
         return Ok(x.clone());
     }
     let channels = shape[3];
-    let mut out = Tensor::empty(&x.device(), shape_of(OP, &[shape[0], height, width, channels])?);
+    let mut out = Tensor::empty(&x.device(), shape_of(OP, &[shape[0], height, width, channels])?)?;
     let row = width * channels;
     let kernel =
         Kernel { x: x.f32s(OP)?, height, source_height: shape[1], source_row: shape[2] * channels, row };

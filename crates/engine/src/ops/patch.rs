@@ -15,8 +15,10 @@ pub fn patchify(x: &Tensor, size: usize) -> Result<Tensor> {
         "{shape} in patches of {size}"
     );
     let layout = Layout { rows: shape[1] / size, columns: shape[2] / size, size, channels: shape[3] };
-    let mut out =
-        Tensor::empty(&x.device(), shape_of(OP, &[shape[0] * layout.rows * layout.columns, layout.token()])?);
+    let mut out = Tensor::empty(
+        &x.device(),
+        shape_of(OP, &[shape[0] * layout.rows * layout.columns, layout.token()])?,
+    )?;
     let Device::Cpu(cpu) = x.device();
     cpu.for_rows(out.f32s_mut(OP)?, layout.token(), layout.token(), &ToTokens { x: x.f32s(OP)?, layout });
     Ok(out)
@@ -39,7 +41,7 @@ pub fn unpatchify(tokens: &Tensor, size: usize, shape: [usize; 4]) -> Result<Ten
         "tokens {} for {shape:?} in patches of {size}",
         tokens.shape()
     );
-    let mut out = Tensor::empty(&tokens.device(), shape_of(OP, &shape)?);
+    let mut out = Tensor::empty(&tokens.device(), shape_of(OP, &shape)?)?;
     let Device::Cpu(cpu) = tokens.device();
     let row = width * channels;
     cpu.for_rows(out.f32s_mut(OP)?, row, row, &ToPixels { tokens: tokens.f32s(OP)?, layout });
@@ -79,7 +81,7 @@ pub fn crop(x: &Tensor, from: [usize; 2], size: [usize; 2]) -> Result<Tensor> {
     ensure_shape!(shape.len() == 4 && inside(0) && inside(1), OP, "{size:?} from {from:?} on of {shape}");
     let channels = shape[3];
     let row = size[1] * channels;
-    let mut out = Tensor::empty(&x.device(), shape_of(OP, &[shape[0], size[0], size[1], channels])?);
+    let mut out = Tensor::empty(&x.device(), shape_of(OP, &[shape[0], size[0], size[1], channels])?)?;
     let Device::Cpu(cpu) = x.device();
     let kernel = Kernel {
         x: x.f32s(OP)?,

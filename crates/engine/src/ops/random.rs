@@ -31,7 +31,7 @@ impl Generator {
 /// [`crate::Error::Shape`] when the shape has too many dimensions or elements.
 pub fn randn(device: &Device, shape: &[usize], generator: &mut Generator) -> Result<Tensor> {
     const OP: &str = "normal numbers";
-    let mut out = Tensor::empty(device, shape_of(OP, shape)?);
+    let mut out = Tensor::empty(device, shape_of(OP, shape)?)?;
     let target = out.f32s_mut(OP)?;
     let kernel = Normals { seed: generator.seed, first_block: generator.block };
     let blocks = target.len().div_ceil(BLOCK);

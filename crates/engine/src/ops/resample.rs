@@ -42,7 +42,7 @@ fn resize<T: Copy + Into<f32> + Sync>(
     );
     let [height, width] = size;
     let channels = shape[3];
-    let mut out = Tensor::empty(&x.device(), shape_of(op, &[shape[0], height, width, channels])?);
+    let mut out = Tensor::empty(&x.device(), shape_of(op, &[shape[0], height, width, channels])?)?;
     let Device::Cpu(cpu) = x.device();
     let kernel = Bilinear {
         source,

@@ -24,7 +24,7 @@ pub fn warp(pictures: &Tensor, flow: &Tensor, channel: usize) -> Result<Tensor> 
         OP,
         "{shape} by channels {channel} and on of {flow_shape}"
     );
-    let mut out = Tensor::empty(&pictures.device(), shape);
+    let mut out = Tensor::empty(&pictures.device(), shape)?;
     let kernel = Kernel {
         pictures: pictures.f32s(OP)?,
         flow: flow.f32s(OP)?,

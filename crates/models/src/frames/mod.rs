@@ -43,7 +43,7 @@ pub enum FrameError {
         found: usize,
     },
     /// The engine refused an operator: a picture or the target has no area, say.
-    #[error(transparent)]
+    #[error("{0}")]
     Engine(#[from] scope_engine::Error),
 }
 

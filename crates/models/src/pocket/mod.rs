@@ -50,13 +50,13 @@ pub enum PocketError {
     #[error("config.json: {0}")]
     Config(String),
     /// A file of weights can't be used.
-    #[error(transparent)]
+    #[error("{0}")]
     Checkpoint(#[from] CheckpointError),
     /// The tokenizer can't be used.
-    #[error(transparent)]
+    #[error("{0}")]
     Tokenizer(#[from] TokenizerError),
     /// A tensor is missing or does not fit.
-    #[error(transparent)]
+    #[error("{0}")]
     Weights(#[from] WeightError),
 }
 

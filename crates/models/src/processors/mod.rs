@@ -21,7 +21,7 @@ pub enum ProcessorError {
         expected: &'static str,
     },
     /// The engine refused an operator.
-    #[error(transparent)]
+    #[error("{0}")]
     Engine(#[from] scope_engine::Error),
 }
 

@@ -52,8 +52,8 @@ pub enum PromptError<E> {
     #[error("there is no prompt yet: send `prompts`")]
     NoPrompt,
     /// The encoder failed.
-    #[error(transparent)]
-    Encoder(E),
+    #[error("{0}")]
+    Encoder(#[source] E),
     /// The encoder yielded another number of embeddings.
     #[error("the encoder yielded {found} embeddings for {expected} texts")]
     Count {

@@ -15,7 +15,7 @@ pub use umt5::{Umt5, Umt5Config, relative_bucket};
 #[non_exhaustive]
 pub enum TextError {
     /// The tokenizer refused it.
-    #[error(transparent)]
+    #[error("{0}")]
     Tokenizer(#[from] TokenizerError),
     /// The engine refused a layer: tokenizer and encoder don't fit each other, say.
     #[error("encoding the prompt: {0}")]

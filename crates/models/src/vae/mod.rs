@@ -53,7 +53,7 @@ pub enum VaeError {
         expected: String,
     },
     /// The engine refused an operator, or an input does not continue the stream.
-    #[error(transparent)]
+    #[error("{0}")]
     Engine(#[from] scope_engine::Error),
 }
 

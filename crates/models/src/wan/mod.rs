@@ -56,6 +56,6 @@ pub enum WanError {
         expected: String,
     },
     /// The engine refused an operator.
-    #[error(transparent)]
+    #[error("{0}")]
     Engine(#[from] scope_engine::Error),
 }

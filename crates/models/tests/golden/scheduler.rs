@@ -50,9 +50,9 @@ fn conversions(case: &Case, check: &mut Check, prefix: &str) -> Result<()> {
             let mut found = Vec::new();
             for (frame, &t) in timesteps.iter().take(recorded.shape[0]).enumerate() {
                 // Stored as bf16, computed in f32.
-                let stored = |x: &Tensor| x.narrow(frame, 1).map(|x| x.to_dtype(dtype).to_dtype(DType::F32));
-                found
-                    .extend(convert(&stored(&x0)?, &stored(&noise)?, f64::from(t))?.to_dtype(dtype).to_vec());
+                let stored = |x: &Tensor| x.narrow(frame, 1)?.to_dtype(dtype)?.to_dtype(DType::F32);
+                let converted = convert(&stored(&x0)?, &stored(&noise)?, f64::from(t))?;
+                found.extend(converted.to_dtype(dtype)?.to_vec());
             }
             // Sums that lie at the middle of two bf16 numbers may be rounded either way.
             let rtol = if dtype == DType::Bf16 { 1.0 / 128.0 } else { TOLERANCE };

@@ -40,7 +40,7 @@ impl<T: EachFrame> Generator for FrameByFrame<T> {
         for frame in chunk.inputs.remove("video").unwrap_or_default() {
             self.0
                 .frame(frame, chunk.parameters, &mut send)
-                .map_err(|error| GenerateError::Failed(error.to_string()))?;
+                .map_err(|error| GenerateError::of(error.as_ref()))?;
         }
         Ok(ChunkReport::default())
     }

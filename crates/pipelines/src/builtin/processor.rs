@@ -64,7 +64,7 @@ impl Pipeline for Processor {
             let network = (self.open)(path, &device)?;
             Ok(Arc::new(Loaded { network, device }) as Arc<dyn LoadedPipeline>)
         };
-        load().map_err(|error: Failure| LoadError::Failed { pipeline: id.clone(), detail: error.to_string() })
+        load().map_err(|error: Failure| LoadError::of(id, error.as_ref()))
     }
 }
 

@@ -3,6 +3,7 @@
 use super::effort::{efforts, ways};
 use super::request::{Input, Request, picture};
 use super::{CONTROL, MASKS, VIDEO, VideoModel, VideoSettings};
+use crate::compute::GiveBack;
 use crate::{
     Chunk, ChunkReport, Effort, GenerateError, Generator, InputMode, Needs, Output, Sampling, Snapshot,
 };
@@ -30,6 +31,7 @@ pub struct VideoRun {
     reset: bool,
     /// The first chunk is still to come.
     fresh: bool,
+    _memory: GiveBack,
 }
 
 /// A change of a LoRA's strength below this is none.
@@ -63,7 +65,8 @@ impl VideoRun {
         let strengths = settings.loras.iter().filter(|lora| !lora.merged).map(|lora| lora.scale);
         stream.set_adapters(Adapters(strengths.collect()))?;
         let size = settings.size;
-        Ok(Self { model: model.clone(), stream, size, text, noise, settings, reset: false, fresh: true })
+        let (model, memory) = (model.clone(), GiveBack(model.device().clone()));
+        Ok(Self { model, stream, size, text, noise, settings, reset: false, fresh: true, _memory: memory })
     }
 
     /// The video's state.
@@ -98,7 +101,10 @@ impl VideoRun {
         if strengths.0.iter().zip(old).any(|(new, old)| (new - old).abs() >= SAME_STRENGTH) {
             request.reset |= request.manage_cache;
             let stream = &mut self.stream;
-            self.model.device().install(|| stream.set_adapters(strengths)).map_err(|error| failed(&error))?;
+            self.model
+                .device()
+                .install(|| stream.set_adapters(strengths))
+                .map_err(|error| GenerateError::of(&error))?;
         }
         Ok(())
     }
@@ -157,8 +163,8 @@ impl Generator for VideoRun {
         let way = ways.swap_remove(effort.min(ways.len() - 1));
         if way.size != self.size {
             let adapters = self.stream.chunks().adapters().clone();
-            self.stream = self.model.stream(way.size).map_err(|error| failed(&error))?;
-            self.stream.set_adapters(adapters).map_err(|error| failed(&error))?;
+            self.stream = self.model.stream(way.size).map_err(|error| GenerateError::of(&error))?;
+            self.stream.set_adapters(adapters).map_err(|error| GenerateError::of(&error))?;
             self.size = way.size;
         }
         let mut request = Request::read(parameters, way.steps, assets, &self.settings);
@@ -189,7 +195,7 @@ impl Generator for VideoRun {
             .install(|| {
                 stream.generate(&call, &mut **text, &mut **noise, &mut |decoded| show.pictures(&decoded))
             })
-            .map_err(|error| failed(&error))?;
+            .map_err(|error| GenerateError::of(&error))?;
         let stages = stream.stages().named().to_vec();
         match show.problem {
             Some(problem) => Err(problem),
@@ -236,11 +242,11 @@ impl Show<'_> {
     fn try_pictures(&mut self, decoded: &Decoded) -> Result<(), GenerateError> {
         let [height, width] = self.made;
         let [shown_height, shown_width] = self.shown;
-        let bytes = frames::bytes(&decoded.pictures).map_err(|error| failed(&error))?;
+        let bytes = frames::bytes(&decoded.pictures).map_err(|error| GenerateError::of(&error))?;
         for (index, bytes) in bytes.chunks_exact(height * width * 3).enumerate() {
             let image = Image::new(PixelFormat::Rgb8, width as u32, height as u32, bytes.to_vec())
                 .and_then(|image| image.resized(shown_width as u32, shown_height as u32, Fit::Stretch))
-                .map_err(|error| failed(&error))?;
+                .map_err(|error| GenerateError::of(&error))?;
             let captured_at = self.captured_at(decoded.first + index, decoded.total);
             (self.emit)(Output::Frame { port: VIDEO.into(), image, captured_at });
         }
@@ -258,8 +264,4 @@ impl Show<'_> {
 fn brightness(image: &Image) -> Vec<u8> {
     let (pixels, _) = image.data().as_chunks::<3>();
     pixels.iter().map(|&rgb| (rgb.map(u16::from).iter().sum::<u16>() / 3) as u8).collect()
-}
-
-fn failed(error: &dyn ToString) -> GenerateError {
-    GenerateError::Failed(error.to_string())
 }

@@ -7,6 +7,7 @@ use crate::{Compute, Generator, LoadError, LoadParams, LoadedPipeline, Pipeline,
 use scope_models::pocket::{PocketConfig, PocketError, PocketFiles, PocketModel};
 use scope_models::quirks::Quirks;
 use scope_models::weights::Precision;
+use std::error::Error;
 use std::sync::Arc;
 
 include!(concat!(env!("OUT_DIR"), "/pocket_files.rs"));
@@ -61,7 +62,6 @@ impl Pipeline for Pocket {
         let [width, height] = self.files.config().video.default_size;
         let size = [side(params, "height", height)?, side(params, "width", width)?];
         stage("Unpacking the pocket model…");
-        let failed = |error: &dyn ToString| failed(error);
         let device = self.compute.device().map_err(|error| failed(&error))?;
         // As the files have them: a quarter of the memory, faster, and the recorded pictures are met within 1 of 255.
         let model =
@@ -134,8 +134,8 @@ fn chunk_cost(steps: usize) -> f64 {
     steps as f64 + 1.0 + DECODING
 }
 
-fn failed(error: &dyn ToString) -> LoadError {
-    LoadError::Failed { pipeline: ID.into(), detail: error.to_string() }
+fn failed(error: &(dyn Error + 'static)) -> LoadError {
+    LoadError::of(ID, error)
 }
 
 fn side(params: &LoadParams, key: &str, default: usize) -> Result<usize, LoadError> {

@@ -194,7 +194,8 @@ fn a_chunk_tells_where_its_time_went() {
 #[test]
 fn every_number_of_threads_makes_the_same_video() {
     let videos = [1, 2, 3, 5].map(|threads| {
-        let registry = Registry::builtin_on(Compute { threads: NonZeroUsize::new(threads) });
+        let registry =
+            Registry::builtin_on(Compute { threads: NonZeroUsize::new(threads), ..Compute::default() });
         let loaded = registry.get(ID)?.load(&small(), &|_| {}).unwrap();
         Some(Session::new(&loaded, json!({"prompts": ["a dog walking in grass"]})).pictures(3))
     });

@@ -55,9 +55,9 @@ pub(super) fn load(
     device: &Device,
     stage: &dyn Fn(&str),
 ) -> Result<Networks, LoadError> {
-    let failed = |error: Failure| LoadError::Failed { pipeline: family.id.into(), detail: error.to_string() };
     let source = Source::find(family, folder, options).map_err(|error| models_missing(family.id, &error))?;
-    networks(family, folder, options, &source, device, stage).map_err(failed)
+    networks(family, folder, options, &source, device, stage)
+        .map_err(|error| LoadError::of(family.id, error.as_ref()))
 }
 
 fn networks(

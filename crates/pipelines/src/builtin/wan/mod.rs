@@ -53,7 +53,7 @@ impl Pipeline for WanPipeline {
     fn load(&self, params: &LoadParams, stage: &dyn Fn(&str)) -> Result<Arc<dyn LoadedPipeline>, LoadError> {
         let id = self.family.id;
         let options = Options::read(self.family, params)?;
-        let device = self.compute.device().map_err(|error| failed(id, &error))?;
+        let device = self.compute.device().map_err(|error| LoadError::of(id, &error))?;
         let networks = load::load(self.family, &self.folder, &options, &device, stage)?;
         Ok(Arc::new(Loaded { id, model: networks.model, text: networks.text, settings: options.video }))
     }
@@ -71,7 +71,7 @@ impl LoadedPipeline for Loaded {
     fn start(&self) -> Result<Box<dyn Generator>, LoadError> {
         let text = Box::new(Arc::clone(&self.text));
         let run = VideoRun::new(&self.model, self.settings.clone(), text)
-            .map_err(|error| failed(self.id, &error))?;
+            .map_err(|error| LoadError::of(self.id, &error))?;
         Ok(Box::new(run))
     }
 
@@ -82,8 +82,4 @@ impl LoadedPipeline for Loaded {
         };
         self.settings.loras.iter().map(describe).collect()
     }
-}
-
-fn failed(id: &str, error: &dyn ToString) -> LoadError {
-    LoadError::Failed { pipeline: id.into(), detail: error.to_string() }
 }
