@@ -1,6 +1,7 @@
 import { mkdirSync, mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { Hub } from './lib/hub.mjs'
 import { webp } from './lib/media.mjs'
 import { IN_PAGE, ROOT } from './lib/paths.mjs'
 import { Server } from './lib/server.mjs'
@@ -8,26 +9,39 @@ import { Story } from './lib/story.mjs'
 import { launch } from './lib/suite.mjs'
 import { sleep, until } from './lib/wait.mjs'
 
-/** Takes the pictures in docs/images: the page, live, in two sizes. */
+/**
+ * Takes pictures of the page in two sizes: `node screenshots.mjs [FOLDER [VIEW…]]`. Without arguments it is the picture that
+ * docs/images has; the other views are for looking at: missing, downloading, failed, models, choice, chain.
+ */
 const SIZES = { desktop: [1440, 900], phone: [390, 844] }
 const LIMIT = 100_000
 /** A busy machine must not look like a slow program. */
 const FEWEST_FPS = Number(process.env.FEWEST_FPS ?? 12)
 const PROMPTS = ['a dog walking in grass', 'a robot walking on mars', 'a dragon flying through clouds']
-const out = process.argv[2] ?? join(ROOT, 'docs/images')
+const [out = join(ROOT, 'docs/images'), ...asked] = process.argv.slice(2)
+const wanted = asked.length > 0 ? asked : ['perform']
 
-mkdirSync(out, { recursive: true })
-const folder = mkdtempSync(join(tmpdir(), 'scope-pictures-'))
-const server = await new Server().start()
-const browser = await launch(folder)
-try {
-  for (const [name, [width, height]] of Object.entries(SIZES)) {
-    await server.clear()
-    const context = await browser.newContext({ viewport: { width: 1440, height: 900 } })
-    await context.addInitScript({ path: IN_PAGE })
-    const page = await context.newPage()
-    const s = new Story({ page, context, requests: [], server, browser, folder })
-    await s.open()
+const FAMILY = {
+  'daydreamlive/Wan2.1-T2V-1.3B': ['config.json', 'Wan2.1_VAE.pth', 'google/umt5-xxl/tokenizer.json'],
+  'daydreamlive/LongLive-1.3B': ['models/longlive_base.pt'],
+}
+const SCRIBBLE = ['daydreamlive/VACE-Annotators', 'scribble/anime_style/netG_A_latest.pth']
+
+/** Below the picture on a phone, beside it elsewhere. */
+async function tune(s) {
+  const tab = s.page.getByRole('tab', { name: 'Tune' })
+  if (await tab.isVisible()) await tab.click()
+}
+
+/** On a phone what was just asked for may have to be scrolled to. */
+async function show(s, testId) {
+  await s.tid(testId).first().scrollIntoViewIfNeeded()
+  await sleep(500)
+}
+
+/** What each view needs: from a fresh page to the moment of the picture. */
+const VIEWS = {
+  async perform(s, [width, height]) {
     // Two takes and a deck, on what a newcomer gets.
     for (const text of PROMPTS) {
       await s.prompt().fill(text)
@@ -38,23 +52,97 @@ try {
     await s.state('live', 60_000)
     await sleep(6000)
     await s.take(PROMPTS[1])
-    await page.setViewportSize({ width, height })
-    await page.mouse.move(width / 2, 2)
+    await s.page.setViewportSize({ width, height })
+    await s.page.mouse.move(width / 2, 2)
     await s.eval(() => document.activeElement?.blur())
     await sleep(3000)
-
     await until(
       'the picture runs smoothly',
       async () => (await s.fps()) >= FEWEST_FPS,
       120_000,
       () => s.fps(),
     )
-    const path = join(out, `perform-${name}.webp`)
-    writeFileSync(path, webp(await page.screenshot()))
-    const { size } = statSync(path)
-    console.log(`${path}: ${Math.round(size / 1000)} kB${size > LIMIT ? ', too large' : ''}`)
-    if (size > LIMIT) process.exitCode = 1
-    await context.close()
+  },
+  async missing(s) {
+    await tune(s)
+    await s.pipeline('LongLive')
+    await s.tid('start-stream-button').click()
+    await s.tid('download-missing').waitFor()
+  },
+  async downloading(s) {
+    for (const [repository, paths] of Object.entries(FAMILY)) {
+      for (const path of paths) hub.hold(repository, path, 9 << 20)
+    }
+    await VIEWS.missing(s)
+    await s.tid('download-missing').click()
+    await s.page.locator('[data-testid="download-progress"]:not([data-bytes="0"])').first().waitFor()
+    await sleep(3000)
+  },
+  async failed(s) {
+    hub.refuse(...SCRIBBLE, 403)
+    await tune(s)
+    await s.tid('open-models').click()
+    await s.tid('download-scribble').click()
+    await s.page.locator('[data-testid="model-scribble"][data-state="failed"]').waitFor()
+    await show(s, 'model-scribble')
+  },
+  async models(s) {
+    await tune(s)
+    await s.tid('open-models').click()
+    await s.tid('model-longlive').locator('summary').click()
+    await s.tid('model-longlive').scrollIntoViewIfNeeded()
+  },
+  async choice(s) {
+    await tune(s)
+    await s.tid('pipeline-select').click()
+    await s.page.getByRole('listbox').waitFor()
+  },
+  async chain(s) {
+    await tune(s)
+    await s.pipeline('Passthrough')
+    await s.choose('add-before', 'Edges')
+    await s.choose('add-after', 'Color')
+    await s.tid('start-stream-button').click()
+    await s.state('live', 60_000)
+    await s.tid('param-after:color-hue').focus()
+    await sleep(2000)
+    await show(s, 'chain-before')
+  },
+}
+
+mkdirSync(out, { recursive: true })
+const folder = mkdtempSync(join(tmpdir(), 'scope-pictures-'))
+const hub = await Hub.start()
+for (const [repository, paths] of Object.entries(FAMILY)) {
+  for (const path of paths) hub.put(repository, path, Buffer.alloc(24 << 20, 'x'))
+}
+hub.put(...SCRIBBLE, Buffer.alloc(1 << 20, 'x'))
+const server = await new Server({ args: ['--hf-endpoint', hub.origin] }).start()
+const browser = await launch(folder)
+try {
+  for (const view of wanted) {
+    for (const [name, [width, height]] of Object.entries(SIZES)) {
+      hub.mend()
+      await server.clear()
+      // The usual picture is arranged on a wide page, where everything is within reach.
+      const viewport = view === 'perform' ? { width: 1440, height: 900 } : { width, height }
+      const context = await browser.newContext({ viewport })
+      await context.addInitScript({ path: IN_PAGE })
+      const page = await context.newPage()
+      const s = new Story({ page, context, requests: [], server, browser, folder })
+      await s.open()
+      await VIEWS[view](s, [width, height])
+      await sleep(500)
+      const path = join(out, `${view}-${name}.webp`)
+      writeFileSync(path, webp(await page.screenshot()))
+      const { size } = statSync(path)
+      console.log(`${path}: ${Math.round(size / 1000)} kB${size > LIMIT ? ', too large' : ''}`)
+      if (size > LIMIT) process.exitCode = 1
+      await context.close()
+      for (const { pipeline_id: id } of (await server.api('/api/v1/models')).models) {
+        await server.api(`/api/v1/models/download/${id}`, { method: 'DELETE' }).catch(() => undefined)
+      }
+    }
   }
 } finally {
   await browser.close()

@@ -228,6 +228,7 @@
     }
     if (path === '/api/v1/pipelines/schemas') return json({ pipelines })
     if (path === '/api/v1/pipeline/status') return json(state.status)
+    if (path === '/api/v1/models') return json({ models: [], room_bytes: null })
     if (path === '/api/v1/pipeline/load') {
       load(body)
       return json({ message: 'loading' })

@@ -1,6 +1,7 @@
 import { Tooltip } from 'radix-ui'
 import { useEffect } from 'react'
 import { LogsDrawer } from './features/logs/LogsDrawer'
+import { ModelsSheet } from './features/models/ModelsSheet'
 import { handleKey } from './features/shell/commands'
 import { DropZone } from './features/shell/DropZone'
 import { Gate } from './features/shell/Gate'
@@ -20,6 +21,7 @@ export function App() {
       </Gate>
       <ShortcutSheet />
       <LogsDrawer />
+      <ModelsSheet />
       <Notices />
       <DropZone />
       <LiveRegion />

@@ -10,6 +10,7 @@ export interface UiState {
   hud: boolean
   logs: boolean
   sheet: boolean
+  models: boolean
   /** The drawer that is open on a medium window. */
   drawer: 'source' | 'inspector' | null
   tab: Tab
@@ -47,6 +48,7 @@ export const uiStore = createStore<UiState>(() => ({
   ...readPrefs(),
   logs: false,
   sheet: false,
+  models: false,
   drawer: null,
   tab: 'deck',
   notice: null,

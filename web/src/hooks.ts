@@ -1,13 +1,15 @@
-import { useCallback, useSyncExternalStore } from 'react'
+import { useCallback, useMemo, useSyncExternalStore } from 'react'
 import { useStore } from 'zustand'
 import { useShallow } from 'zustand/react/shallow'
+import type { ModelNeed } from './api/client'
 import type { Mode, Pipeline } from './api/types'
 import { scope, type UiState, uiStore } from './app'
 import type { ProjectDoc } from './doc/model'
 import { docStore } from './doc/store'
 import type { CatalogState } from './engine/catalog'
+import { type ChainNode, chainOf, modeFor, needOf } from './engine/chain'
+import type { ModelsState } from './engine/models'
 import type { SessionSnapshot, SessionState } from './engine/session'
-import { modeFor } from './engine/wire'
 
 export function useDoc<T>(select: (doc: ProjectDoc) => T): T {
   return useStore(docStore, useShallow(select))
@@ -23,6 +25,10 @@ export function useSession<T>(select: (session: SessionSnapshot) => T): T {
 
 export function useCatalog<T>(select: (catalog: CatalogState) => T): T {
   return useStore(scope.catalog.store, useShallow(select))
+}
+
+export function useModels<T>(select: (models: ModelsState) => T): T {
+  return useStore(scope.models.store, useShallow(select))
 }
 
 export function useSessionState(): SessionState {
@@ -54,6 +60,30 @@ export function useAir(): boolean {
 export function useMode(): Mode {
   const pipeline = usePipeline()
   return useDoc((doc) => (pipeline ? modeFor(doc, pipeline) : doc.mode))
+}
+
+/** The nodes of the document, in the order in which pictures pass. */
+export function useChain(): readonly ChainNode[] {
+  const pipeline = usePipeline()
+  const pipelines = useCatalog((catalog) => catalog.pipelines)
+  const { mode, chain } = useDoc(({ mode, chain }) => ({ mode, chain }))
+  return useMemo(
+    () => (pipeline ? chainOf({ mode, chain }, pipeline, pipelines) : []),
+    [pipeline, pipelines, mode, chain],
+  )
+}
+
+/** What these nodes need of model files. */
+export function useNeeds(nodes: readonly ChainNode[]): readonly ModelNeed[] {
+  const params = useDoc((doc) => doc.params)
+  return useMemo(
+    () =>
+      nodes.flatMap((node) => {
+        const need = needOf({ params }, node)
+        return need ? [need] : []
+      }),
+    [nodes, params],
+  )
 }
 
 export type Layout = 'narrow' | 'medium' | 'wide'

@@ -107,24 +107,31 @@ impl Service {
 
     /// What pages are told about downloads: one document for each that is remembered.
     pub(crate) fn download_events(&self) -> Vec<Value> {
-        let downloads = self.store.downloads().into_iter();
-        let document = |(id, state): (String, JobState)| {
+        self.numbered_downloads().map(|(_, document)| document).collect()
+    }
+
+    /// The same with the number of each download.
+    fn numbered_downloads(&self) -> impl Iterator<Item = (u64, Value)> {
+        self.store.downloads().into_iter().map(|(id, run, state)| {
             let progress = self.store.progress(&id);
-            json!({"pipeline_id": id, "downloaded": state == JobState::Done, "state": state, "progress": progress})
-        };
-        downloads.map(document).collect()
+            let downloaded = state == JobState::Done;
+            let document =
+                json!({"pipeline_id": id, "downloaded": downloaded, "state": state, "progress": progress});
+            (run, document)
+        })
     }
 
     /// Tells watching pages about downloads, until the server stops.
     pub(crate) async fn watch_downloads(self: Arc<Self>) {
         let mut changes = self.store.changes();
-        let mut told: HashMap<String, Value> = HashMap::new();
+        // With its number: a short download that ends like the one before it is news all the same.
+        let mut told: HashMap<String, (u64, Value)> = HashMap::new();
         while changes.changed().await.is_ok() {
-            for document in self.download_events() {
-                let id = document["pipeline_id"].as_str().unwrap_or_default().to_owned();
-                if told.get(&id) != Some(&document) {
-                    self.events.send("models", document.clone());
-                    told.insert(id, document);
+            for news in self.numbered_downloads() {
+                let id = news.1["pipeline_id"].as_str().unwrap_or_default().to_owned();
+                if told.get(&id) != Some(&news) {
+                    self.events.send("models", news.1.clone());
+                    told.insert(id, news);
                 }
             }
             // Progress comes with every megabyte.

@@ -45,6 +45,15 @@ async fn a_download_is_followed_to_its_end() {
     assert_eq!((&after["downloaded"], &after["state"]), (&json!(true), &json!("complete")));
     let all = server.get("/api/v1/models").await.json();
     assert_eq!(all["models"].as_array().unwrap().len(), 7);
+    assert!(all["room_bytes"].as_u64().is_some());
+    let files = all["models"][0]["files"].as_array().unwrap();
+    let when = |name: &str| {
+        let named = |file: &&Value| file["path"].as_str().unwrap().ends_with(name);
+        files.iter().find(named).unwrap()["when"].clone()
+    };
+    assert_eq!(when("umt5-xxl-enc-fp8_e4m3fn.safetensors"), json!({}));
+    assert_eq!(when("/taew2_1.pth"), json!({"vae_type": "tae"}));
+    assert_eq!(when("VACE_module_1_3B_bf16.safetensors"), json!({"vace": true}));
     let verified =
         server.post("/api/v1/models/verify", &json!({"pipeline_id": "reward-forcing"})).await.json();
     let is_intact = |file: &&Value| file["outcome"] == "intact";

@@ -35,7 +35,9 @@ pub use lora::{
     InstallRequest, Installed, LoraEntry, LoraError, LoraFolder, LoraProgress, LoraRecord, LoraSource,
     LoraStore, LoraUpload, Provenance,
 };
-pub use manifest::{FileEntry, Manifest, ManifestError, PipelineEntry, Repository, Role, Settings, VaeType};
+pub use manifest::{
+    FileEntry, Manifest, ManifestError, PipelineEntry, Repository, Role, Settings, VaeType, When,
+};
 pub use network::{
     Credential, HostRule, Lookup, NetworkError, NetworkOptions, NoSecrets, RequestError, Secrets,
     SystemLookup,

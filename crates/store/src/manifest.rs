@@ -112,7 +112,8 @@ pub struct FileEntry {
     pub size: Option<u64>,
     /// Its SHA-256, in lower-case hexadecimal.
     pub sha256: Option<String>,
-    when: When,
+    /// The settings that have a use for it.
+    pub when: When,
 }
 
 impl FileEntry {
@@ -128,11 +129,16 @@ impl FileEntry {
     }
 }
 
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+/// Settings that have a use for a file. What is absent matters to all of them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct When {
-    vae_type: Option<VaeType>,
-    vace: Option<bool>,
+pub struct When {
+    /// Those with this autoencoder.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub vae_type: Option<VaeType>,
+    /// Those with VACE, or those without.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub vace: Option<bool>,
 }
 
 /// Where files come from.

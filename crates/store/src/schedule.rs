@@ -127,6 +127,7 @@ enum JobPhase {
 
 #[derive(Clone, Debug)]
 struct Job {
+    run: u64,
     phase: JobPhase,
     /// What it wants.
     files: Vec<StorePath>,
@@ -183,6 +184,8 @@ pub(crate) struct Scheduler {
     jobs: BTreeMap<String, Job>,
     /// Jobs in the order in which they were asked for.
     order: Vec<String>,
+    /// Jobs so far.
+    runs: u64,
     actions: VecDeque<Action>,
 }
 
@@ -193,8 +196,14 @@ impl Scheduler {
             tasks: BTreeMap::new(),
             jobs: BTreeMap::new(),
             order: Vec::new(),
+            runs: 0,
             actions: VecDeque::new(),
         }
+    }
+
+    /// Bytes that stay free on the disk.
+    pub(crate) const fn spare_bytes(&self) -> u64 {
+        self.limits.spare_bytes
     }
 
     /// Somebody wants these files.
@@ -221,7 +230,9 @@ impl Scheduler {
                 None => drop(self.tasks.insert(wish.key, Task::new(wish.have, wish.size, wish.optional))),
             }
         }
+        self.runs += 1;
         let job = Job {
+            run: self.runs,
             phase: JobPhase::Sizing,
             files,
             ended: BTreeMap::new(),
@@ -232,6 +243,11 @@ impl Scheduler {
         self.order.push(id.to_owned());
         self.settle();
         Ok(())
+    }
+
+    /// Which of all jobs so far one is: another number means another download of the same pipeline.
+    pub(crate) fn run(&self, id: &str) -> Option<u64> {
+        self.jobs.get(id).map(|job| job.run)
     }
 
     /// Ends a job; whether it was running. What it has stays on disk.

@@ -56,7 +56,7 @@ pub struct Node {
     /// Which node type, for plugin nodes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub node_type_id: Option<String>,
-    /// Initial parameters, for plugin nodes.
+    /// Initial parameters of this node alone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub params: Option<Map<String, Value>>,
     /// Where a source's frames come from; absent, `video` or `camera` means the client.

@@ -245,6 +245,16 @@ pub struct Applied {
     pub parameters: Map<String, Value>,
 }
 
+/// What each node is told that the others are not: a message for each.
+fn own_parameters(graph: &Graph) -> Vec<Map<String, Value>> {
+    let own = |node: &crate::graph::Node| {
+        let mut message = node.params.clone()?;
+        message.insert("node_id".into(), json!(node.id));
+        Some(message)
+    };
+    graph.nodes.iter().filter_map(own).collect()
+}
+
 impl Session {
     /// Checks the graph, borrows its models and starts its threads.
     ///
@@ -256,6 +266,7 @@ impl Session {
             models.lease(&pipeline.id, &pipeline.pipeline_id)?;
         }
         let core = Arc::new(Core::new(&spec, plan, models));
+        let own = own_parameters(&spec.graph);
         let session = Arc::new(Self {
             recordings: Recordings::new(spec.recordings_dir.clone(), &spec.id),
             core: Arc::clone(&core),
@@ -264,9 +275,11 @@ impl Session {
             started: Timestamp::now(),
             threads: Mutex::default(),
         });
-        let initial = session.apply(spec.parameters, false);
-        if !initial.problems.is_empty() {
-            tracing::warn!(session = core.id, "initial parameters: {}", list(&initial.problems));
+        for parameters in std::iter::once(spec.parameters).chain(own) {
+            let initial = session.apply(parameters, false);
+            if !initial.problems.is_empty() {
+                tracing::warn!(session = core.id, "initial parameters: {}", list(&initial.problems));
+            }
         }
         session.spawn_threads()?;
         Ok(session)

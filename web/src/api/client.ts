@@ -7,13 +7,15 @@ import {
   type Health,
   healthSchema,
   logTailSchema,
-  type ModelStatus,
-  modelProgressSchema,
+  type ModelList,
+  modelListSchema,
   type Params,
   type Pipeline,
   type PipelineStatus,
   pipelineSchema,
   statusSchema,
+  type Verification,
+  verificationSchema,
 } from './types'
 import { z } from './zod'
 
@@ -27,6 +29,20 @@ export interface OfferRequest {
   sdp: string
   type: string
   initialParameters: Params
+}
+
+/** A pipeline to be loaded, under the id of its node. */
+export interface LoadRequest {
+  nodeId: string
+  pipelineId: string
+  loadParams: Params
+}
+
+/** A pipeline and those of its settings that decide which files it needs. */
+export interface ModelNeed {
+  pipelineId: string
+  vaeType: string
+  vace: boolean
 }
 
 /** What the server can run, and what it suggests to those who have no choice of their own. */
@@ -65,8 +81,13 @@ export const api = {
   status(signal?: AbortSignal): Promise<PipelineStatus> {
     return read(statusSchema, request(`${V1}/pipeline/status`, { signal }))
   },
-  async load(pipelineId: string, loadParams: Params, signal?: AbortSignal): Promise<void> {
-    const pipelines = [{ node_id: pipelineId, pipeline_id: pipelineId, load_params: loadParams }]
+  /** Everything that is to be loaded: what is not named is unloaded. */
+  async load(requests: readonly LoadRequest[], signal?: AbortSignal): Promise<void> {
+    const pipelines = requests.map(({ nodeId, pipelineId, loadParams }) => ({
+      node_id: nodeId,
+      pipeline_id: pipelineId,
+      load_params: loadParams,
+    }))
     await request(`${V1}/pipeline/load`, { method: 'POST', json: { pipelines }, signal, timeoutMs: 30_000 })
   },
   async unload(): Promise<void> {
@@ -117,11 +138,31 @@ export const api = {
   logs(lines: number, sinceOffset: number): Promise<z.infer<typeof logTailSchema>> {
     return read(logTailSchema, request(`${V1}/logs/tail?lines=${lines}&since_offset=${sinceOffset}`))
   },
-  models(pipelineId: string): Promise<ModelStatus> {
-    return read(modelProgressSchema, request(`${V1}/models/status?pipeline_id=${encodeURIComponent(pipelineId)}`))
+  models(): Promise<ModelList> {
+    return read(modelListSchema, request(`${V1}/models`))
   },
-  async downloadModels(pipelineId: string): Promise<void> {
-    await request(`${V1}/models/download`, { method: 'POST', json: { pipeline_id: pipelineId } })
+  /** Whether everything is there that a pipeline needs with these settings. */
+  async hasModels(need: ModelNeed, signal?: AbortSignal): Promise<boolean> {
+    const query = new URLSearchParams({
+      pipeline_id: need.pipelineId,
+      vae_type: need.vaeType,
+      vace_enabled: String(need.vace),
+    })
+    const shape = z.looseObject({ downloaded: z.boolean() })
+    return (await read(shape, request(`${V1}/models/status?${query}`, { signal }))).downloaded
+  },
+  async downloadModels(need: ModelNeed): Promise<void> {
+    const json = { pipeline_id: need.pipelineId, vae_type: need.vaeType, vace_enabled: need.vace }
+    await request(`${V1}/models/download`, { method: 'POST', json, timeoutMs: 60_000 })
+  },
+  async cancelDownload(pipelineId: string): Promise<void> {
+    await request(`${V1}/models/download/${encodeURIComponent(pipelineId)}`, { method: 'DELETE' })
+  },
+  /** Reads all files of a pipeline, which takes as long as the disk does. */
+  async verifyModels(pipelineId: string): Promise<Verification[]> {
+    const shape = z.looseObject({ files: z.array(verificationSchema) })
+    const json = { pipeline_id: pipelineId }
+    return (await read(shape, request(`${V1}/models/verify`, { method: 'POST', json, timeoutMs: 3_600_000 }))).files
   },
 }
 export type Api = typeof api

@@ -64,6 +64,7 @@ export const pipelineSchema = z.looseObject({
   supported_modes: z.array(modeSchema).catch(['video']),
   default_mode: modeSchema.catch('video'),
   supports_prompts: z.boolean().catch(true),
+  supports_vace: z.boolean().catch(false),
   default_temporal_interpolation_method: z.enum(['linear', 'slerp']).nullish().catch(null),
   default_temporal_interpolation_steps: z.number().nullish().catch(null),
   estimated_vram_gb: z.number().nullish().catch(null),
@@ -71,6 +72,7 @@ export const pipelineSchema = z.looseObject({
   supports_cache_management: z.boolean().catch(false),
   min_dimension: z.number().catch(1),
   usage: z.array(z.string()).catch([]),
+  inputs: z.array(z.string()).catch(['video']),
   config_schema: z
     .looseObject({
       $defs: z.record(z.string(), propSchema).optional(),
@@ -88,6 +90,8 @@ export const statusSchema = z.looseObject({
   status: z.enum(['not_loaded', 'loading', 'loaded', 'error']),
   pipeline_id: z.string().nullish(),
   load_params: z.record(z.string(), z.unknown()).nullish(),
+  /** Everything that is loaded; the fields above name only the first. */
+  pipelines: z.array(z.looseObject({ node_id: z.string(), pipeline_id: z.string() })).nullish(),
   error: z.string().nullish(),
   error_code: z.string().nullish(),
   loading_stage: z.string().nullish(),
@@ -112,20 +116,71 @@ export type Asset = z.infer<typeof assetSchema>
 
 export const logTailSchema = z.looseObject({ lines: z.array(z.string()), offset: z.number() })
 
-export const modelProgressSchema = z.looseObject({
-  downloaded: z.boolean(),
-  progress: z
-    .looseObject({
-      is_downloading: z.boolean().catch(false),
-      percentage: z.number().nullish(),
-      current_artifact: z.string().nullish(),
-      error: z.string().nullish(),
-      downloaded_bytes: z.number().nullish(),
-      total_bytes: z.number().nullish(),
-    })
-    .nullish(),
+/** A download that goes on or has failed. */
+export const downloadSchema = z.looseObject({
+  is_downloading: z.boolean().catch(false),
+  state: z.string().nullish(),
+  percentage: z.number().nullish(),
+  current_artifact: z.string().nullish(),
+  error: z.string().nullish(),
+  error_code: z.string().nullish(),
+  downloaded_bytes: z.number().nullish(),
+  total_bytes: z.number().nullish(),
+  bytes_per_second: z.number().nullish(),
+  eta_seconds: z.number().nullish(),
+  waiting_for: z.string().nullish(),
 })
-export type ModelStatus = z.infer<typeof modelProgressSchema>
+export type Download = z.infer<typeof downloadSchema>
+
+export const fileStateSchema = z.enum(['missing', 'partial', 'damaged', 'complete'])
+export type FileState = z.infer<typeof fileStateSchema>
+
+export const modelFileSchema = z.looseObject({
+  path: z.string(),
+  repository: z.string().catch(''),
+  role: z.string().catch(''),
+  state: fileStateSchema,
+  verified: z.boolean().catch(false),
+  bytes: z.number().catch(0),
+  size: z.number().nullish(),
+  problem: z.string().nullish(),
+  /** Which settings have a use for it; empty for all. */
+  when: z.looseObject({ vae_type: z.string().optional(), vace: z.boolean().optional() }).catch({}),
+})
+export type ModelFile = z.infer<typeof modelFileSchema>
+
+/** The files of one pipeline. */
+export const modelSchema = z.looseObject({
+  pipeline_id: z.string(),
+  name: z.string().catch(''),
+  sizes_are_exact: z.boolean().catch(false),
+  progress: downloadSchema.nullish(),
+  files: z.array(modelFileSchema).catch([]),
+  repositories: z.array(z.looseObject({ id: z.string(), licence: z.string().nullish(), page: z.string() })).catch([]),
+})
+export type Model = z.infer<typeof modelSchema>
+
+export const modelListSchema = z.looseObject({
+  models: z.array(modelSchema),
+  /** What the disk has room for; null when nobody knows. */
+  room_bytes: z.number().nullish(),
+})
+export type ModelList = z.infer<typeof modelListSchema>
+
+/** Pushed while a download goes on, and when it ends. */
+export const downloadEventSchema = z.looseObject({
+  pipeline_id: z.string(),
+  state: z.string(),
+  progress: downloadSchema.nullish(),
+})
+export type DownloadEvent = z.infer<typeof downloadEventSchema>
+
+export const verificationSchema = z.looseObject({
+  path: z.string(),
+  outcome: z.string(),
+  problem: z.string().nullish(),
+})
+export type Verification = z.infer<typeof verificationSchema>
 
 const nullableNumber = z.number().nullish()
 const effortSchema = z.looseObject({ name: z.string(), level: z.number(), levels: z.number() })

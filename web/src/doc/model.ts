@@ -14,6 +14,8 @@ export const MAX_PROMPTS = 4
 export const DECK_SLOTS = 8
 export const MAX_TRANSITION_STEPS = 16
 export const HISTORY_LIMIT = 100
+/** Most processors on either side of a pipeline. */
+export const MAX_PROCESSORS = 4
 
 export const wirePromptSchema = z.object({ text: z.string(), weight: z.number() })
 /** A prompt as sent to the server; weights are integer shares of 100. */
@@ -50,13 +52,24 @@ export const sourceSchema = z.object({
 })
 export type SourceSettings = z.infer<typeof sourceSchema>
 
+/** What stands before and after the pipeline, by id, in the order in which pictures pass. */
+export const chainSchema = z.object({
+  before: z.array(z.string()).max(MAX_PROCESSORS),
+  after: z.array(z.string()).max(MAX_PROCESSORS),
+  /** The input guides the shapes, where the pipeline can do that, instead of being painted over. */
+  control: z.boolean(),
+})
+export type ChainSettings = z.infer<typeof chainSchema>
+export const PLAIN_CHAIN: ChainSettings = { before: [], after: [], control: false }
+
 export const docSchema = z.object({
   version: z.literal(1),
   name: z.string(),
   mode: modeSchema,
   /** Null until the user or the first catalogue chose one. */
   pipelineId: z.string().nullable(),
-  /** The user's own values by pipeline; a missing key means the default. */
+  chain: chainSchema.default(PLAIN_CHAIN),
+  /** The user's own values by node, which for the pipeline itself is its id; a missing key means the default. */
   params: z.record(z.string(), z.record(z.string(), z.unknown())),
   draft: z.array(draftPromptSchema).min(1).max(MAX_PROMPTS),
   onAir: z.array(wirePromptSchema).min(1),
@@ -86,6 +99,7 @@ export function newDoc(): ProjectDoc {
     name: '',
     mode: 'video',
     pipelineId: null,
+    chain: PLAIN_CHAIN,
     params: {},
     draft: [draftPrompt(DEFAULT_PROMPT)],
     onAir: [{ text: DEFAULT_PROMPT, weight: 100 }],

@@ -1,6 +1,6 @@
 import { createStore } from 'zustand/vanilla'
 import type { Api } from '../api/client'
-import type { Mode, Pipeline, PipelineStatus } from '../api/types'
+import { type DownloadEvent, downloadEventSchema, type Mode, type Pipeline, type PipelineStatus } from '../api/types'
 import { sessionError } from './errors'
 
 export interface CatalogState {
@@ -29,10 +29,11 @@ export function defaultPipeline(
   status: PipelineStatus | null,
   suggested: string | null = null,
 ): string | null {
-  const loaded = status?.pipeline_id
-  if (loaded && status.status !== 'not_loaded' && pipelines[loaded]) return loaded
-  if (suggested !== null && pipelines[suggested]) return suggested
   const main = mainPipelines(pipelines)
+  const held = [status?.pipeline_id, ...(status?.pipelines ?? []).map((node) => node.pipeline_id)]
+  const loaded = main.find(({ id }) => held.includes(id))
+  if (loaded && status?.status !== 'not_loaded') return loaded.id
+  if (suggested !== null && pipelines[suggested]) return suggested
   const prompted = main.find((pipeline) => pipeline.supports_prompts && pipeline.supported_modes.includes(mode))
   return (prompted ?? pipelines.passthrough ?? main[0])?.id ?? null
 }
@@ -53,6 +54,7 @@ export class Catalog {
     private readonly api: Api,
     private readonly onReady: () => void,
     private readonly onServerSuspect: () => void,
+    private readonly onDownload: (event: DownloadEvent) => void,
   ) {}
 
   async load(): Promise<void> {
@@ -110,6 +112,13 @@ export class Catalog {
         this.store.setState({ status: JSON.parse(event.data) as PipelineStatus })
       } catch {
         // The next event brings a whole status again.
+      }
+    })
+    events.addEventListener('models', (event) => {
+      try {
+        this.onDownload(downloadEventSchema.parse(JSON.parse(event.data)))
+      } catch {
+        // Each event says all that there is to say about a download.
       }
     })
   }

@@ -1,19 +1,28 @@
-import type { Mode, ModelStatus, Params, PipelineStatus } from '../api/types'
+import type { LoadRequest, ModelNeed } from '../api/client'
+import type { Mode, Params, PipelineStatus } from '../api/types'
+import type { ChainSettings } from '../doc/model'
 import { codeFromText, SessionFailure } from './errors'
 import { sleep } from './timing'
 
+export interface NodePlan extends LoadRequest {
+  /** The model files it needs: asked for before a load that could only fail. */
+  need: ModelNeed | null
+}
+
 export interface LoadPlan {
-  pipelineId: string
-  loadParams: Params
+  /** The node that makes the picture. */
+  main: string
   mode: Mode
-  /** The pipeline needs model files: ask for them before a load that could only fail. */
-  needsModels?: boolean
+  /** All nodes, in the order in which pictures pass. */
+  nodes: readonly NodePlan[]
+  /** The choice of processors that this came from. */
+  chain: ChainSettings
 }
 
 interface LoadApi {
   status(signal?: AbortSignal): Promise<PipelineStatus>
-  load(pipelineId: string, loadParams: Params, signal?: AbortSignal): Promise<void>
-  models(pipelineId: string): Promise<ModelStatus>
+  load(requests: readonly LoadRequest[], signal?: AbortSignal): Promise<void>
+  hasModels(need: ModelNeed, signal?: AbortSignal): Promise<boolean>
 }
 
 export interface LoadEvents {
@@ -38,11 +47,36 @@ export function deepEqual(a: unknown, b: unknown): boolean {
   )
 }
 
-/** Whether the server's pipeline is the wanted one; parameters it adds by itself do not count against it. */
+/** The pipeline first, because a server's status describes the first that is loaded. */
+function loadOrder({ nodes, main }: LoadPlan): NodePlan[] {
+  return [...nodes.filter((node) => node.nodeId === main), ...nodes.filter((node) => node.nodeId !== main)]
+}
+
+/**
+ * Whether the server has what is wanted; parameters it adds by itself do not count against it. Those of processors are not
+ * told, so that one with parameters is never taken for granted.
+ */
 export function matches(status: PipelineStatus, plan: LoadPlan): boolean {
-  if (status.pipeline_id !== plan.pipelineId) return false
+  const [main, ...others] = loadOrder(plan)
+  if (!main || status.pipeline_id !== main.pipelineId) return false
   const loaded = status.load_params ?? EMPTY
-  return Object.entries(plan.loadParams).every(([key, value]) => deepEqual(loaded[key] ?? null, value ?? null))
+  const there = ({ nodeId, pipelineId, loadParams }: NodePlan) =>
+    Object.keys(loadParams).length === 0 &&
+    status.pipelines?.some((node) => node.node_id === nodeId && node.pipeline_id === pipelineId) === true
+  return (
+    Object.entries(main.loadParams).every(([key, value]) => deepEqual(loaded[key] ?? null, value ?? null)) &&
+    others.every(there)
+  )
+}
+
+/** Whether two plans differ in anything that only a load can change. */
+export function differs(a: LoadPlan, b: LoadPlan): boolean {
+  const essence = ({ main, mode, nodes }: LoadPlan) => ({
+    main,
+    mode,
+    nodes: nodes.map(({ nodeId, loadParams }) => ({ nodeId, loadParams })),
+  })
+  return !deepEqual(essence(a), essence(b))
 }
 
 function loadFailure(status: PipelineStatus): SessionFailure {
@@ -60,15 +94,16 @@ export async function ensurePipeline(
   const before = await api.status(run)
   const present = matches(before, plan)
   if (before.status === 'loaded' && present) return
-  if (plan.needsModels) {
-    const models = await api.models(plan.pipelineId).catch(() => null)
+  for (const { need } of plan.nodes) {
+    if (!need) continue
+    const there = await api.hasModels(need, run).catch(() => true)
     run.throwIfAborted()
-    if (models && !models.downloaded) {
-      throw new SessionFailure('models_missing', 'The model files of this pipeline are not on this machine yet')
+    if (!there) {
+      throw new SessionFailure('models_missing', `Model files of ${need.pipelineId} are not on this machine`)
     }
   }
   events.loading()
-  if (!(before.status === 'loading' && present)) await api.load(plan.pipelineId, plan.loadParams, run)
+  if (!(before.status === 'loading' && present)) await api.load(loadOrder(plan), run)
   let pause = FIRST_POLL_MS
   for (let waited = 0; waited < LOAD_TIMEOUT_MS; waited += pause) {
     if (waited > 0) pause = Math.min(POLL_MS, pause * 2)

@@ -73,3 +73,14 @@ it('waits while the channel is not open any more', () => {
   expect(sent).toEqual([])
   expect(params.pending).toBe(1)
 })
+
+it('addresses values to their nodes, one message each', () => {
+  const params = bus()
+  params.attach(channel)
+  params.set('hue', 10, 'after:color')
+  params.set('noise', 1)
+  params.set('hue', 20, 'after:color')
+  params.set('hue', 5, 'before:color')
+  vi.advanceTimersByTime(50)
+  expect(sent).toEqual([{ node_id: 'after:color', hue: 20 }, { noise: 1 }, { node_id: 'before:color', hue: 5 }])
+})

@@ -9,12 +9,14 @@ export interface ParamChannel {
 export const FLUSH_INTERVAL_MS = 34
 
 /**
- * Sends parameters to the server. A key set often keeps only its last value and leaves at most 30 times a second; a
- * message (a take, a pause, a cache reset) leaves at once and in order. While no channel is open everything waits.
+ * Sends parameters to the server, for all nodes or for one. A key set often keeps only its last value and leaves at most 30
+ * times a second; a message (a take, a pause, a cache reset) leaves at once and in order. While no channel is open
+ * everything waits.
  */
 export class ParamBus {
   private channel: ParamChannel | null = null
-  private sticky: Params = {}
+  /** Values that wait, by node; undefined for all nodes. */
+  private sticky = new Map<string | undefined, Params>()
   private queue: Params[] = []
   private timer: ReturnType<typeof setTimeout> | null = null
   private lastFlush = Number.NEGATIVE_INFINITY
@@ -34,33 +36,31 @@ export class ParamBus {
 
   /** Forgets values that a new session's initial parameters carry anyway; messages stay queued. */
   forgetSticky(): void {
-    this.sticky = {}
+    this.sticky.clear()
   }
 
   /** Forgets everything, at the end of a session. */
   clear(): void {
-    this.sticky = {}
+    this.sticky.clear()
     this.queue = []
     this.clearTimer()
   }
 
-  set(key: string, value: unknown): void {
-    this.sticky[key] = value
+  set(key: string, value: unknown, node?: string): void {
+    const values = this.sticky.get(node) ?? {}
+    this.sticky.set(node, { ...values, [key]: value })
     this.schedule()
   }
 
   /** One message, kept whole and in order. Values set before it leave before it. */
   send(message: Params): void {
-    if (Object.keys(this.sticky).length > 0) {
-      this.queue.push(this.sticky)
-      this.sticky = {}
-    }
+    this.enqueue()
     this.queue.push(message)
     this.flush()
   }
 
   get pending(): number {
-    return this.queue.length + (Object.keys(this.sticky).length > 0 ? 1 : 0)
+    return this.queue.length + this.sticky.size
   }
 
   private schedule(): void {
@@ -79,15 +79,19 @@ export class ParamBus {
   private flush(): void {
     if (!this.channel || !this.open()) return
     this.clearTimer()
-    if (Object.keys(this.sticky).length > 0) {
-      this.queue.push(this.sticky)
-      this.sticky = {}
-    }
+    this.enqueue()
     const messages = this.queue
     if (messages.length === 0) return
     this.queue = []
     this.lastFlush = this.now()
     for (const message of messages) this.channel.send(JSON.stringify(message))
+  }
+
+  private enqueue(): void {
+    for (const [node, values] of this.sticky) {
+      this.queue.push(node === undefined ? values : { node_id: node, ...values })
+    }
+    this.sticky.clear()
   }
 
   private clearTimer(): void {

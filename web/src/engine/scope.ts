@@ -1,4 +1,4 @@
-import { api } from '../api/client'
+import { api, type ModelNeed } from '../api/client'
 import { metricsSchema, type Params, type Pipeline } from '../api/types'
 import {
   DEFAULT_PROMPT,
@@ -10,15 +10,16 @@ import {
 } from '../doc/model'
 import { putOnAir, samePrompts, sameTexts, setDraft, wirePrompts } from '../doc/prompts'
 import { changeDoc, docStore } from '../doc/store'
-import { allFields, schemaKey, wireKey } from '../schema/plan'
+import { allFields, type Field, schemaKey, wireKey } from '../schema/plan'
 import { saveAs, screenshot } from './capture'
 import { Catalog, defaultPipeline } from './catalog'
+import { type ChainNode, chainOf, mainNode, needOf } from './chain'
 import { keepClip, keptClip } from './clipStore'
 import { FrameWatch } from './frameWatch'
 import { LatencyTracker } from './latency'
-import type { LoadPlan } from './loading'
-import { deepEqual } from './loading'
+import { deepEqual, differs, type LoadPlan } from './loading'
 import { Meters } from './meters'
+import { filesOf, Models } from './models'
 import { NetStatsReader } from './netStats'
 import { Output } from './output'
 import { ParamBus } from './paramBus'
@@ -26,7 +27,7 @@ import { Recorder } from './recorder'
 import { Session, type SessionSnapshot } from './session'
 import { Source } from './source'
 import { docBlocks, Transport } from './transport'
-import { initialParameters, loadPlanFor, modeFor, sizeFor, takeMessage } from './wire'
+import { initialParameters, loadPlanFor, sizeFor, takeMessage } from './wire'
 
 const FIRST_PROMPTS: readonly WirePrompt[] = [{ text: DEFAULT_PROMPT, weight: 100 }]
 const LOCAL_WINS_MS = 150
@@ -45,10 +46,12 @@ export class Scope {
   readonly source = new Source()
   readonly output = new Output()
   readonly recorder = new Recorder(api, saveAs)
+  readonly models = new Models(api, sessionStorage)
   readonly catalog = new Catalog(
     api,
-    () => this.choosePipeline(),
+    () => this.catalogCame(),
     () => this.session.suspectServer(),
+    (event) => void this.models.heard(event),
   )
   readonly session: Session
   readonly frames: FrameWatch
@@ -56,6 +59,8 @@ export class Scope {
   onNotice: (text: string) => void = () => undefined
   /** What the server did by itself so that the stream goes on. */
   onRemark: (text: string) => void = () => undefined
+  /** A pipeline's files have come that nothing waits for. */
+  onFiles: (pipeline: Pipeline) => void = () => undefined
   private readonly net = new NetStatsReader()
   private readonly touched = new Map<string, number>()
   private clip: Blob | null = null
@@ -74,6 +79,7 @@ export class Scope {
     this.session.store.subscribe((next, previous) => this.sessionChanged(next, previous))
     docStore.subscribe((next, previous) => this.docChanged(next, previous))
     setInterval(() => void this.measure(), METER_MS)
+    this.models.onEnded = (id) => this.downloadEnded(id)
     window.addEventListener('pagehide', () => this.session.abandon())
   }
 
@@ -91,6 +97,31 @@ export class Scope {
   pipeline(): Pipeline | null {
     const { pipelineId } = docStore.getState()
     return pipelineId === null ? null : (this.catalog.store.getState().pipelines[pipelineId] ?? null)
+  }
+
+  /** The nodes of the document, in the order in which pictures pass; none before the catalogue came. */
+  chain(): ChainNode[] {
+    const pipeline = this.pipeline()
+    return pipeline ? chainOf(docStore.getState(), pipeline, this.catalog.store.getState().pipelines) : []
+  }
+
+  /** What the nodes of the document need and the server has not. */
+  missing(): ModelNeed[] {
+    const doc = docStore.getState()
+    const { models } = this.models.store.getState()
+    return this.chain().flatMap((node) => {
+      const need = needOf(doc, node)
+      const model = models[node.pipeline.id]
+      return need && model && filesOf(model, need).state !== 'complete' ? [need] : []
+    })
+  }
+
+  /** The node that messages for the pipeline itself name: none when it is alone. */
+  private get addressee(): string | undefined {
+    const running = this.session.store.getState().running
+    if (running) return running.nodes.length > 1 ? running.main : undefined
+    const chain = this.chain()
+    return chain.length > 1 ? this.pipeline()?.id : undefined
   }
 
   get onScreen(): boolean {
@@ -116,7 +147,7 @@ export class Scope {
     changeDoc(putOnAir(prompts))
     if (!pipeline?.supports_prompts || !this.session.active) return true
     const id = newId()
-    const { message, take } = takeMessage(id, prompts, hard, docStore.getState(), pipeline)
+    const { message, take } = takeMessage(id, prompts, hard, docStore.getState(), pipeline, this.addressee)
     this.latency.taken(id, performance.now())
     this.bus.send(message)
     this.transport.take(take)
@@ -134,31 +165,30 @@ export class Scope {
   }
 
   /** A live change of a parameter; load parameters wait for `applyReload`. */
-  setParam(key: string, value: unknown): void {
-    const pipeline = this.pipeline()
-    if (!pipeline) return
-    this.touched.set(key, performance.now())
-    changeDoc((doc) => {
-      const own: Params = { ...doc.params[pipeline.id], [key]: value }
-      return { ...doc, params: { ...doc.params, [pipeline.id]: own } }
-    })
-    const field = allFields(pipeline, modeFor(docStore.getState(), pipeline)).find((entry) => entry.key === key)
-    if (field && !field.reload && this.session.active) this.bus.set(wireKey(key), value)
+  setParam(node: ChainNode, key: string, value: unknown): void {
+    this.touched.set(`${node.id} ${key}`, performance.now())
+    changeDoc((doc) => ({ ...doc, params: { ...doc.params, [node.id]: { ...doc.params[node.id], [key]: value } } }))
+    const field = this.fields(node).find((entry) => entry.key === key)
+    if (field) this.tell(node, field, value)
   }
 
-  resetParams(keys: readonly string[]): void {
-    const pipeline = this.pipeline()
-    if (!pipeline) return
+  resetParams(node: ChainNode, keys: readonly string[]): void {
     changeDoc((doc) => {
-      const own = Object.fromEntries(
-        Object.entries(doc.params[pipeline.id] ?? {}).filter(([key]) => !keys.includes(key)),
-      )
-      return { ...doc, params: { ...doc.params, [pipeline.id]: own } }
+      const own = Object.fromEntries(Object.entries(doc.params[node.id] ?? {}).filter(([key]) => !keys.includes(key)))
+      return { ...doc, params: { ...doc.params, [node.id]: own } }
     })
-    if (!this.session.active) return
-    for (const field of allFields(pipeline, modeFor(docStore.getState(), pipeline))) {
-      if (keys.includes(field.key) && !field.reload) this.bus.set(wireKey(field.key), field.default)
+    for (const field of this.fields(node)) {
+      if (keys.includes(field.key)) this.tell(node, field, field.default)
     }
+  }
+
+  private fields({ pipeline, mode, control }: ChainNode): Field[] {
+    return allFields(pipeline, mode, control)
+  }
+
+  private tell(node: ChainNode, field: Field, value: unknown): void {
+    if (field.reload || !this.session.active) return
+    this.bus.set(wireKey(field.key), value, node.role === 'main' ? this.addressee : node.id)
   }
 
   resetCache(): void {
@@ -166,14 +196,9 @@ export class Scope {
   }
 
   /** Whether the document asks for another load than the one that runs. */
-  reloadPending(running: LoadPlan | null, doc: ProjectDoc, pipeline: Pipeline | null): boolean {
-    if (!running || !pipeline) return false
-    const wanted = loadPlanFor(doc, pipeline)
-    return (
-      wanted.pipelineId !== running.pipelineId ||
-      wanted.mode !== running.mode ||
-      !deepEqual(wanted.loadParams, running.loadParams)
-    )
+  reloadPending(running: LoadPlan | null, doc: ProjectDoc): boolean {
+    const chain = this.chain()
+    return running !== null && chain.length > 0 && differs(loadPlanFor(doc, chain), running)
   }
 
   async applyReload(): Promise<void> {
@@ -211,10 +236,36 @@ export class Scope {
     if (!pipeline) throw new Error('No pipeline is chosen')
     const doc = docStore.getState()
     this.source.setSize(sizeFor(doc, pipeline))
-    const load = loadPlanFor(doc, pipeline)
+    const chain = this.chain()
+    const load = loadPlanFor(doc, chain)
     const track = load.mode === 'video' ? this.source.track() : null
     this.source.setSending(track !== null)
-    return { ...load, initialParameters: initialParameters(doc, pipeline), track }
+    return { ...load, initialParameters: initialParameters(doc, chain), track }
+  }
+
+  private catalogCame(): void {
+    this.choosePipeline()
+    void this.models.refresh()
+  }
+
+  /** What waited for these files starts, if it is still what the document asks for and nothing else runs. */
+  private downloadEnded(id: string): void {
+    const { models, startAfter } = this.models.store.getState()
+    const { pipelines } = this.catalog.store.getState()
+    const doc = docStore.getState()
+    const waiting = startAfter !== null && startAfter === doc.pipelineId && !this.session.active
+    const missing = this.missing()
+    if (waiting && missing.length === 0) {
+      this.models.wish(null)
+      void this.start()
+      return
+    }
+    // One that failed can be tried again, and then goes on to the start; one that somebody ended cannot.
+    if (waiting && missing.some((need) => models[need.pipelineId]?.progress)) return
+    if (waiting) this.models.wish(null)
+    const [pipeline, model] = [pipelines[id], models[id]]
+    const need = pipeline && needOf(doc, mainNode(doc, pipeline))
+    if (pipeline && need && model && filesOf(model, need).state === 'complete') this.onFiles(pipeline)
   }
 
   private choosePipeline(): void {
@@ -241,7 +292,7 @@ export class Scope {
     const onlyWeights = sameTexts(after, next.onAir) && sameTexts(after, before) && !deepEqual(after, next.onAir)
     if (!onlyWeights || !this.pipeline()?.supports_prompts) return
     changeDoc((doc) => ({ ...doc, onAir: after }))
-    this.bus.set('prompts', after)
+    this.bus.set('prompts', after, this.addressee)
     this.transport.amend(after)
   }
 
@@ -327,18 +378,22 @@ export class Scope {
     if (!pipeline) return
     const now = performance.now()
     if (pipeline.supports_prompts) this.adoptPrompts(parameters.prompts)
-    const known = new Set(allFields(pipeline, modeFor(docStore.getState(), pipeline)).map((field) => field.key))
+    const only = typeof parameters.node_id === 'string' ? parameters.node_id : null
+    for (const node of this.chain()) {
+      if (only === null || only === node.id) this.adoptValues(node, parameters, now)
+    }
+  }
+
+  private adoptValues(node: ChainNode, parameters: Params, now: number): void {
+    const known = new Set(this.fields(node).map((field) => field.key))
     const changed: Params = {}
     for (const [wire, value] of Object.entries(parameters)) {
       const key = schemaKey(wire)
-      if (known.has(key) && now - (this.touched.get(key) ?? Number.NEGATIVE_INFINITY) > LOCAL_WINS_MS)
-        changed[key] = value
+      const touched = this.touched.get(`${node.id} ${key}`) ?? Number.NEGATIVE_INFINITY
+      if (known.has(key) && now - touched > LOCAL_WINS_MS) changed[key] = value
     }
     if (Object.keys(changed).length === 0) return
-    changeDoc((doc) => ({
-      ...doc,
-      params: { ...doc.params, [pipeline.id]: { ...doc.params[pipeline.id], ...changed } },
-    }))
+    changeDoc((doc) => ({ ...doc, params: { ...doc.params, [node.id]: { ...doc.params[node.id], ...changed } } }))
   }
 
   private adoptPrompts(value: unknown): void {

@@ -1,6 +1,8 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
+import type { LoadRequest } from '../api/client'
 import { ApiError } from '../api/http'
 import type { Params, PipelineStatus } from '../api/types'
+import { PLAIN_CHAIN } from '../doc/model'
 import { ParamBus } from './paramBus'
 import { Session, type SessionState, STALL_MS } from './session'
 
@@ -88,16 +90,18 @@ const api = {
     check()
     return server.status
   },
-  async load(pipelineId: string, loadParams: Params) {
+  async load([request]: readonly LoadRequest[]) {
     check()
+    if (!request) throw new Error('nothing to load')
+    const { pipelineId, loadParams } = request
     server.loads.push({ pipelineId, loadParams })
     server.status = { status: 'loading', pipeline_id: pipelineId, load_params: loadParams }
     setTimeout(() => {
       server.status = { status: 'loaded', pipeline_id: pipelineId, load_params: { ...loadParams, extra: 1 } }
     }, 1200)
   },
-  async models() {
-    return { downloaded: true }
+  async hasModels() {
+    return true
   },
   async iceServers() {
     return []
@@ -144,9 +148,10 @@ beforeEach(() => {
     bus: new ParamBus(() => Date.now()),
     createPeer: () => new FakePeer() as unknown as RTCPeerConnection,
     plan: () => ({
-      pipelineId: 'gen',
-      loadParams: plan.loadParams,
+      main: 'gen',
       mode: 'video',
+      nodes: [{ nodeId: 'gen', pipelineId: 'gen', loadParams: plan.loadParams, need: null }],
+      chain: PLAIN_CHAIN,
       initialParameters: { prompts: [{ text: plan.prompt, weight: 100 }] },
       track: null,
     }),
@@ -279,7 +284,7 @@ describe('while live', () => {
     expect(session.state).toBe('live')
     expect(server.loads).toHaveLength(2)
     expect(server.ended).toEqual(['s1'])
-    expect(session.store.getState().running?.loadParams).toEqual({ width: 576 })
+    expect(session.store.getState().running?.nodes[0]?.loadParams).toEqual({ width: 576 })
   })
 })
 

@@ -1,5 +1,6 @@
 import { createStore } from 'zustand/vanilla'
-import type { Health, ModelStatus, Params, PipelineStatus } from '../api/types'
+import type { LoadRequest, ModelNeed } from '../api/client'
+import type { Health, Params, PipelineStatus } from '../api/types'
 import { codeFromText, needsPerson, type SessionError, SessionFailure, sessionError } from './errors'
 import { Link, type LinkApi, type PeerFactory } from './link'
 import { ensurePipeline, type LoadPlan } from './loading'
@@ -27,8 +28,8 @@ export interface StartPlan extends LoadPlan {
 export interface SessionApi extends LinkApi {
   health(timeoutMs?: number, signal?: AbortSignal): Promise<Health>
   status(signal?: AbortSignal): Promise<PipelineStatus>
-  load(pipelineId: string, loadParams: Params, signal?: AbortSignal): Promise<void>
-  models(pipelineId: string): Promise<ModelStatus>
+  load(requests: readonly LoadRequest[], signal?: AbortSignal): Promise<void>
+  hasModels(need: ModelNeed, signal?: AbortSignal): Promise<boolean>
 }
 
 export interface SessionSnapshot {
@@ -234,7 +235,7 @@ export class Session {
     if (!quiet) this.set({ state: 'waiting' })
     await this.firstFrame(run)
     if (this.holdPaused) this.deps.bus.send({ paused: true })
-    const running = { pipelineId: plan.pipelineId, loadParams: plan.loadParams, mode: plan.mode }
+    const { initialParameters: _, track: __, ...running } = plan
     this.set({
       state: this.holdPaused ? 'paused' : 'live',
       attempt: 0,

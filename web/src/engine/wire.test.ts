@@ -1,8 +1,9 @@
 import { expect, it } from 'vitest'
-import { pipelineSchema } from '../api/types'
-import { newDoc } from '../doc/model'
+import { type Pipeline, pipelineSchema } from '../api/types'
+import { newDoc, type ProjectDoc } from '../doc/model'
 import { defaultPipeline } from './catalog'
-import { graphFor, initialParameters, loadPlanFor, modeFor, takeMessage, transitionOf } from './wire'
+import { chainOf, modeFor } from './chain'
+import { graphFor, initialParameters, loadPlanFor, takeMessage, transitionOf } from './wire'
 
 const make = (id: string, more: Record<string, unknown> = {}) =>
   pipelineSchema.parse({
@@ -24,6 +25,7 @@ const make = (id: string, more: Record<string, unknown> = {}) =>
     ...more,
   })
 
+const alone = (doc: ProjectDoc, pipeline: Pipeline) => chainOf(doc, pipeline, {})
 const prompts = [{ text: 'a cow', weight: 100 }]
 
 it('sends a transition when the pipeline has one, and prompts with a cache reset for a hard cut', () => {
@@ -48,17 +50,30 @@ it('asks for no cache reset where there is no cache', () => {
   expect(takeMessage('1', prompts, true, newDoc(), plain).message).toEqual({ _id: '1', prompts })
 })
 
+it('names the node of a take in a chain, whose other nodes would show it too early', () => {
+  expect(takeMessage('1', prompts, true, newDoc(), make('gen'), 'gen').message).toEqual({
+    _id: '1',
+    node_id: 'gen',
+    prompts,
+    reset_cache: true,
+  })
+})
+
 it('builds a graph without a source in text mode', () => {
-  expect(graphFor('gen', 'text', 'video').nodes).toHaveLength(2)
-  const graph = graphFor('gen', 'video', 'video') as { nodes: { id: string }[]; edges: unknown[] }
-  expect(graph.nodes.map((node) => node.id)).toEqual(['input', 'gen', 'output'])
-  expect(graph.edges).toHaveLength(2)
+  const graph = (doc: ProjectDoc) =>
+    graphFor(doc, alone(doc, make('gen'))) as { nodes: { id: string }[]; edges: unknown[] }
+  expect(graph({ ...newDoc(), mode: 'text' }).nodes).toHaveLength(2)
+  expect(graph(newDoc()).nodes.map((node) => node.id)).toEqual(['input', 'gen', 'output'])
+  expect(graph(newDoc()).edges).toHaveLength(2)
 })
 
 it('splits a document into a load plan and initial parameters', () => {
   const doc = { ...newDoc(), params: { gen: { width: 640, noise: 0.2 } } }
-  expect(loadPlanFor(doc, make('gen')).loadParams).toEqual({ width: 640, height: 320 })
-  expect(initialParameters(doc, make('gen'))).toMatchObject({
+  const chain = alone(doc, make('gen'))
+  expect(loadPlanFor(doc, chain).nodes).toEqual([
+    { nodeId: 'gen', pipelineId: 'gen', loadParams: { width: 640, height: 320 }, need: null },
+  ])
+  expect(initialParameters(doc, chain)).toMatchObject({
     noise: 0.2,
     input_mode: 'video',
     prompts: [{ text: 'a dog walking in grass', weight: 100 }],
@@ -67,7 +82,7 @@ it('splits a document into a load plan and initial parameters', () => {
 
 it('sends no prompts to a pipeline without them and falls back to a mode it has', () => {
   const passthrough = make('passthrough', { supports_prompts: false, supported_modes: ['video'] })
-  expect(initialParameters(newDoc(), passthrough)).not.toHaveProperty('prompts')
+  expect(initialParameters(newDoc(), alone(newDoc(), passthrough))).not.toHaveProperty('prompts')
   expect(modeFor({ ...newDoc(), mode: 'text' }, passthrough)).toBe('video')
 })
 
@@ -81,5 +96,6 @@ it('chooses what the server holds, then the first prompted main pipeline of the 
   expect(defaultPipeline(pipelines, 'video', null)).toBe('gen')
   expect(defaultPipeline(pipelines, 'video', { status: 'loaded', pipeline_id: 'texty' })).toBe('texty')
   expect(defaultPipeline(pipelines, 'video', { status: 'loaded', pipeline_id: 'gone' })).toBe('gen')
+  expect(defaultPipeline(pipelines, 'video', { status: 'loaded', pipeline_id: 'depth' })).toBe('gen')
   expect(defaultPipeline({ passthrough: pipelines.passthrough }, 'video', null)).toBe('passthrough')
 })

@@ -1,8 +1,8 @@
-import type { Mode, Params, Pipeline } from '../api/types'
+import type { Params, Pipeline } from '../api/types'
 import type { Method, ProjectDoc, WirePrompt } from '../doc/model'
 import type { Take } from '../doc/timeline'
-import { resolveParams } from '../schema/plan'
 import type { Size } from '../schema/resolution'
+import { type ChainNode, CONTROL_PORT, mainNode, needOf, paramsOf } from './chain'
 import type { LoadPlan } from './loading'
 
 /** What the document means on the wire. Pure. */
@@ -22,21 +22,21 @@ export function transitionOf(doc: ProjectDoc, pipeline: Pipeline): Transition | 
   }
 }
 
-export function modeFor(doc: ProjectDoc, pipeline: Pipeline): Mode {
-  return pipeline.supported_modes.includes(doc.mode) ? doc.mode : pipeline.default_mode
-}
-
-/** The message of a take, and the block it becomes. */
+/**
+ * The message of a take, and the block it becomes. In a chain it names its `node`: the others would show it at once, before
+ * the picture has changed.
+ */
 export function takeMessage(
   id: string,
   prompts: readonly WirePrompt[],
   hard: boolean,
   doc: ProjectDoc,
   pipeline: Pipeline,
+  node?: string,
 ): { message: Params; take: Take } {
   const transition = hard ? null : transitionOf(doc, pipeline)
   const smooth = transition !== null && transition.steps > 0
-  const message: Params = { _id: id }
+  const message: Params = node === undefined ? { _id: id } : { _id: id, node_id: node }
   if (smooth) {
     message.transition = {
       target_prompts: prompts,
@@ -50,44 +50,65 @@ export function takeMessage(
   return { message, take: { prompts, transition: smooth ? transition : null, cut: hard ? 'hard' : 'soft' } }
 }
 
-/** Source, pipeline and sink as the server's graph; text mode has no source. */
-export function graphFor(pipelineId: string, mode: Mode, sourceMode: string): Params {
-  const nodes: Params[] = [
-    { id: pipelineId, type: 'pipeline', pipeline_id: pipelineId },
-    { id: 'output', type: 'sink' },
-  ]
-  const edges: Params[] = [
-    { from: pipelineId, from_port: 'video', to_node: 'output', to_port: 'video', kind: 'stream' },
-  ]
-  if (mode === 'video') {
-    nodes.unshift({ id: 'input', type: 'source', source_mode: sourceMode })
-    edges.unshift({ from: 'input', from_port: 'video', to_node: pipelineId, to_port: 'video', kind: 'stream' })
+/** The chain as the server's graph, each processor with the parameters it starts with; text mode has no source. */
+export function graphFor(doc: ProjectDoc, chain: readonly ChainNode[]): Params {
+  const nodes: Params[] = []
+  const edges: Params[] = []
+  let from: string | null = null
+  const connect = (to: string, port: string) => {
+    if (from !== null) edges.push({ from, from_port: 'video', to_node: to, to_port: port, kind: 'stream' })
+    from = to
   }
+  if (chain.some((node) => node.role === 'main' && node.mode === 'video')) {
+    nodes.push({ id: 'input', type: 'source', source_mode: 'video' })
+    from = 'input'
+  }
+  for (const node of chain) {
+    const own = node.role === 'main' ? {} : { params: paramsOf(doc, node).live }
+    nodes.push({ id: node.id, type: 'pipeline', pipeline_id: node.pipeline.id, ...own })
+    connect(node.id, node.control ? CONTROL_PORT : 'video')
+  }
+  nodes.push({ id: 'output', type: 'sink' })
+  connect('output', 'video')
   return { nodes, edges }
 }
 
-export function loadPlanFor(doc: ProjectDoc, pipeline: Pipeline): LoadPlan {
-  const mode = modeFor(doc, pipeline)
-  const { load } = resolveParams(pipeline, mode, doc.params[pipeline.id] ?? {})
-  return { pipelineId: pipeline.id, loadParams: load, mode, needsModels: pipeline.requires_models }
+export function loadPlanFor(doc: ProjectDoc, chain: readonly ChainNode[]): LoadPlan {
+  const main = mainOf(chain)
+  return {
+    main: main.id,
+    mode: main.mode,
+    chain: doc.chain,
+    nodes: chain.map((node) => ({
+      nodeId: node.id,
+      pipelineId: node.pipeline.id,
+      loadParams: paramsOf(doc, node).load,
+      need: needOf(doc, node),
+    })),
+  }
 }
 
-export function initialParameters(doc: ProjectDoc, pipeline: Pipeline): Params {
-  const mode = modeFor(doc, pipeline)
-  const { live } = resolveParams(pipeline, mode, doc.params[pipeline.id] ?? {})
+export function initialParameters(doc: ProjectDoc, chain: readonly ChainNode[]): Params {
+  const main = mainOf(chain)
   const initial: Params = {
-    ...live,
-    input_mode: mode,
-    pipeline_ids: [pipeline.id],
-    graph: graphFor(pipeline.id, mode, 'video'),
+    ...paramsOf(doc, main).live,
+    input_mode: main.mode,
+    pipeline_ids: chain.map((node) => node.pipeline.id),
+    graph: graphFor(doc, chain),
   }
-  if (pipeline.supports_prompts) initial.prompts = doc.onAir
+  if (main.pipeline.supports_prompts) initial.prompts = doc.onAir
   return initial
+}
+
+function mainOf(chain: readonly ChainNode[]): ChainNode {
+  const main = chain.find((node) => node.role === 'main')
+  if (!main) throw new Error('A chain has no pipeline')
+  return main
 }
 
 /** The size in use: what the pipeline is loaded with, which is also the size we send. */
 export function sizeFor(doc: ProjectDoc, pipeline: Pipeline): Size {
-  const { load, live } = resolveParams(pipeline, modeFor(doc, pipeline), doc.params[pipeline.id] ?? {})
+  const { load, live } = paramsOf(doc, mainNode(doc, pipeline))
   const read = (key: string) => Number(load[key] ?? live[key]) || 512
   return { width: read('width'), height: read('height') }
 }

@@ -56,10 +56,15 @@ const SECTION_BY_KEY: Readonly<Record<string, SectionId>> = {
   kv_cache_attention_bias: 'memory',
   quantization: 'memory',
 }
-/** Adapter and control settings act only on adapters and references, which this page does not add yet. */
-const NEEDS_LIBRARY: ReadonlySet<string> = new Set(['lora', 'vace'])
-/** Schema keys whose runtime parameter has another name, and which therefore need no reload. */
-const RUNTIME_ALIAS: Readonly<Record<string, string>> = { denoising_steps: 'denoising_step_list' }
+/** Adapter settings act only on adapters, which this page does not add yet. */
+const NEEDS_LIBRARY = 'lora'
+/** These act only where something guides the shapes. */
+const NEEDS_CONTROL = 'vace'
+/** Schema keys of load parameters that have a runtime parameter as well, and therefore need no reload. */
+const RUNTIME_ALIAS: Readonly<Record<string, string>> = {
+  denoising_steps: 'denoising_step_list',
+  vace_context_scale: 'vace_context_scale',
+}
 
 /** The name under which a live value of `key` goes over the wire. */
 export function wireKey(key: string): string {
@@ -219,12 +224,15 @@ function planResolution(pipeline: Pipeline, mode: Mode): Field | null {
   }
 }
 
-/** What the inspector shows for a pipeline in a mode: pure, and complete for schemas it has never seen. */
-export function planFields(pipeline: Pipeline, mode: Mode): Section[] {
+/**
+ * What the inspector shows for a pipeline in a mode: pure, and complete for schemas it has never seen. `control`: the input
+ * guides the shapes.
+ */
+export function planFields(pipeline: Pipeline, mode: Mode, control = false): Section[] {
   const defs = pipeline.config_schema.$defs ?? {}
   const entries = Object.entries(pipeline.config_schema.properties)
     .filter(([, prop]) => prop.ui && (!prop.ui.modes || prop.ui.modes.includes(mode)))
-    .filter(([, prop]) => !NEEDS_LIBRARY.has(prop.ui?.component ?? ''))
+    .filter(([, prop]) => prop.ui?.component !== NEEDS_LIBRARY && (control || prop.ui?.component !== NEEDS_CONTROL))
     .filter(([key]) => key !== 'width' && key !== 'height')
     .sort(([keyA, a], [keyB, b]) => (a.ui?.order ?? 999) - (b.ui?.order ?? 999) || (keyA < keyB ? -1 : 1))
   const fields = entries.map(([key, prop]) => planField(pipeline, mode, key, resolve(prop, defs)))
@@ -235,8 +243,8 @@ export function planFields(pipeline: Pipeline, mode: Mode): Section[] {
   )
 }
 
-export function allFields(pipeline: Pipeline, mode: Mode): Field[] {
-  return planFields(pipeline, mode).flatMap((section) => section.fields)
+export function allFields(pipeline: Pipeline, mode: Mode, control = false): Field[] {
+  return planFields(pipeline, mode, control).flatMap((section) => section.fields)
 }
 
 /** A field's value: the user's own, else the default. */
@@ -250,7 +258,7 @@ export interface ResolvedParams {
 }
 
 /** Splits the effective values into what a load needs and what the running stream needs. Nulls stay out. */
-export function resolveParams(pipeline: Pipeline, mode: Mode, own: Params): ResolvedParams {
+export function resolveParams(pipeline: Pipeline, mode: Mode, own: Params, control = false): ResolvedParams {
   const result: ResolvedParams = { load: {}, live: {} }
   const put = (field: Field, key: string) => {
     const value = effectiveValue(pipeline, mode, own, key)
@@ -258,7 +266,7 @@ export function resolveParams(pipeline: Pipeline, mode: Mode, own: Params): Reso
     if (field.reload) result.load[key] = value
     else result.live[wireKey(key)] = value
   }
-  for (const field of allFields(pipeline, mode)) {
+  for (const field of allFields(pipeline, mode, control)) {
     put(field, field.key)
     if (field.size) put(field, field.size.heightKey)
   }

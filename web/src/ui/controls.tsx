@@ -7,6 +7,8 @@ export interface Option {
   value: string
   label: string
   hint?: string | undefined
+  /** A second line. */
+  note?: ReactNode
   disabled?: boolean | undefined
 }
 
@@ -93,8 +95,11 @@ export function Select({
                 disabled={option.disabled ?? false}
                 className="flex min-h-7 cursor-pointer items-center gap-3 rounded-[3px] px-2 text-12 text-fg1 outline-none select-none data-[disabled]:text-fg3 data-[highlighted]:bg-bg3 data-[state=checked]:text-accent max-md:min-h-11"
               >
-                <RadixSelect.ItemText>{option.label}</RadixSelect.ItemText>
-                {option.hint && <span className="ml-auto text-11 text-fg3">{option.hint}</span>}
+                <span className="flex min-w-0 flex-col">
+                  <RadixSelect.ItemText>{option.label}</RadixSelect.ItemText>
+                  {option.note}
+                </span>
+                {option.hint && <span className="ml-auto pl-3 text-11 text-fg3">{option.hint}</span>}
               </RadixSelect.Item>
             ))}
           </RadixSelect.Viewport>

@@ -18,6 +18,10 @@ export function bytes(count: number): string {
   return `${(count / 1024 ** 3).toFixed(1)} GB`
 }
 
+export function bytesPerSecond(rate: number | null | undefined): string | null {
+  return rate === null || rate === undefined ? null : `${bytes(rate)}/s`
+}
+
 export function fixed(value: number | null | undefined, digits: number, unit = ''): string {
   return value === null || value === undefined || !Number.isFinite(value) ? '–' : `${value.toFixed(digits)}${unit}`
 }

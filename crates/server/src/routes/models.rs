@@ -21,10 +21,11 @@ pub(super) fn routes() -> OpenApiRouter<Arc<Service>> {
         .routes(routes!(remove))
 }
 
-/// Where the files of all pipelines are that need some.
+/// Where the files of all pipelines are that need some, and how much room the disk has for more.
 #[utoipa::path(get, path = "/api/v1/models", tag = "models", responses((status = 200, body = Value)))]
 async fn list(State(service): State<Arc<Service>>) -> ApiResult<Json<Value>> {
-    Ok(Json(json!({"models": service.store.statuses().await?})))
+    let (models, room) = (service.store.statuses().await?, service.store.room().await);
+    Ok(Json(json!({"models": models, "room_bytes": room})))
 }
 
 /// Whether a pipeline's weights are on disk, and how far their download is. Settings limit the answer to the files they need.

@@ -2,7 +2,7 @@
 
 use super::{Store, StoreError, blocking};
 use crate::folder::{FileReport, FileState};
-use crate::manifest::{Role, Settings};
+use crate::manifest::{Role, Settings, When};
 use crate::schedule::{JobState, JobStatus};
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
@@ -42,6 +42,8 @@ pub struct FileStatus {
     pub size: Option<u64>,
     /// What is wrong with it.
     pub problem: Option<String>,
+    /// The settings that have a use for it.
+    pub when: When,
 }
 
 /// Where files come from.
@@ -143,16 +145,25 @@ impl Store {
         Ok(all)
     }
 
+    /// Bytes that downloads may take on the disk of the models folder; `None` when the system does not say.
+    pub async fn room(&self) -> Option<u64> {
+        let inner = Arc::clone(&self.inner);
+        let spare = self.inner.scheduler.lock().spare_bytes();
+        let free = blocking(move || inner.disk.free_bytes(inner.folder.root())).await.ok()?.ok()?;
+        Some(free.saturating_sub(spare))
+    }
+
     /// The download of `pipeline`, if one is going on or has failed. Reads no disk.
     pub fn progress(&self, pipeline: &str) -> Option<DownloadProgress> {
         let job = self.inner.scheduler.lock().status(pipeline, Instant::now());
         job.and_then(|job| progress(&job))
     }
 
-    /// Pipelines whose download is remembered, ended ones included, with where it is.
-    pub fn downloads(&self) -> Vec<(String, JobState)> {
+    /// Pipelines whose download is remembered, ended ones included, with its number among all downloads so far and where it is.
+    pub fn downloads(&self) -> Vec<(String, u64, JobState)> {
         let scheduler = self.inner.scheduler.lock();
-        let state = |id: &str| Some((id.to_owned(), scheduler.status(id, Instant::now())?.state));
+        let state =
+            |id: &str| Some((id.to_owned(), scheduler.run(id)?, scheduler.status(id, Instant::now())?.state));
         scheduler.jobs().filter_map(state).collect()
     }
 
@@ -224,6 +235,7 @@ fn file(report: &FileReport, current: &BTreeMap<String, u64>) -> FileStatus {
         bytes,
         size: report.size,
         problem,
+        when: report.entry.when,
         path,
     }
 }

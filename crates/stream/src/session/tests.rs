@@ -169,6 +169,20 @@ fn a_chain_of_pipelines_keeps_every_frame_of_a_burst() {
 }
 
 #[test]
+fn a_node_starts_with_parameters_of_its_own() {
+    let models = models(&["color"]);
+    let mut graph = Graph::linear(["color", "color"], true, "video");
+    let second = graph.nodes.iter_mut().find(|node| node.id == "color_1").unwrap();
+    second.params = Some(map(json!({"hue": 90.0, "contrast": 5.0})));
+    let session = start_graph(&models, graph, InputMode::Video).unwrap();
+    let told = |index: usize| session.core.nodes[index].parameters.lock().sticky().clone();
+    assert_eq!(told(0), Map::new());
+    assert_eq!(told(1).get("hue"), Some(&json!(90.0)));
+    // What is out of range is refused, like in any other message.
+    assert_ne!(told(1).get("contrast"), Some(&json!(5.0)));
+}
+
+#[test]
 fn input_that_comes_too_fast_is_dropped_and_counted_and_latency_stays_bounded() {
     let models = models(&["testcard"]);
     let session = start(&models, &["testcard"], InputMode::Video);

@@ -3,6 +3,7 @@ import {
   Circle,
   CircleHelp,
   Download,
+  HardDriveDownload,
   Maximize,
   MonitorUp,
   PanelLeft,
@@ -14,11 +15,13 @@ import {
 import { useStore } from 'zustand'
 import { scope, uiStore } from '../../app'
 import { changeDoc } from '../../doc/store'
-import { type Layout, useDoc, useOnScreen, usePipeline, useSessionState } from '../../hooks'
+import { isRunning, together } from '../../engine/models'
+import { type Layout, useDoc, useModels, useOnScreen, usePipeline, useSessionState } from '../../hooks'
 import { t } from '../../messages'
 import { Button, Hint, IconButton } from '../../ui/Button'
 import { cx } from '../../ui/cx'
 import { bytes } from '../../ui/format'
+import { openModels } from '../models/ModelsSheet'
 import { openOutput, takeScreenshot, toggleFullscreen, toggleRecording } from '../shell/commands'
 import { Readouts, StateChip } from './Readouts'
 import { RecordTime } from './RecordTime'
@@ -155,6 +158,34 @@ function OutputChip() {
   )
 }
 
+/** The way to the models; while one is being downloaded, how far. */
+function ModelsButton() {
+  const { percent, any } = useModels(({ models }) => {
+    const running = Object.values(models).flatMap(({ progress }) => (isRunning(progress) ? [progress] : []))
+    return {
+      percent: running.length > 0 ? Math.floor(together(running).percentage ?? 0) : null,
+      any: Object.keys(models).length > 0,
+    }
+  })
+  if (!any) return null
+  const label = percent === null ? t.models.title : `${t.models.title}, ${t.models.percent(percent)}`
+  return (
+    <Hint text={label} shortcut="M">
+      <Button
+        variant="ghost"
+        square={percent === null}
+        aria-label={label}
+        data-testid="models-button"
+        onClick={openModels}
+        className={cx(percent !== null && 'text-accent')}
+      >
+        <HardDriveDownload size={16} aria-hidden />
+        {percent !== null && <span className="num text-11">{percent} %</span>}
+      </Button>
+    </Hint>
+  )
+}
+
 function Divider() {
   return <div className="mx-1 h-6 w-px bg-line" aria-hidden />
 }
@@ -208,6 +239,7 @@ export function Header({ layout }: { layout: Layout }) {
         <IconButton label={t.header.output} shortcut="O" data-testid="output-button" onClick={openOutput}>
           <MonitorUp size={16} aria-hidden />
         </IconButton>
+        <ModelsButton />
         {layout === 'wide' && (
           <IconButton label={t.header.shortcuts} shortcut="?" onClick={() => uiStore.setState({ sheet: true })}>
             <CircleHelp size={16} aria-hidden />

@@ -9,7 +9,7 @@ const asPaths = (value: unknown): string[] =>
   (Array.isArray(value) ? value : [value]).filter((path): path is string => typeof path === 'string' && path !== '')
 
 /** Uploads a file to the server's assets and sets the parameter to its path. */
-export function AssetWidget({ field, value, describedBy, onChange }: WidgetProps) {
+export function AssetWidget({ field, value, testId, describedBy, onChange }: WidgetProps) {
   const picker = useRef<HTMLInputElement>(null)
   const [busy, setBusy] = useState(false)
   const [problem, setProblem] = useState<string | null>(null)
@@ -28,7 +28,7 @@ export function AssetWidget({ field, value, describedBy, onChange }: WidgetProps
     }
   }
   return (
-    <div className="flex flex-col gap-1.5" data-testid={`param-${field.key}`}>
+    <div className="flex flex-col gap-1.5" data-testid={testId}>
       {paths.map((path) => (
         <div key={path} className="flex items-center gap-2 rounded-1 border border-line bg-bg0 p-1.5">
           {kind === 'image' && <img src={assetUrl(path)} alt="" className="h-10 w-10 rounded-[3px] object-cover" />}

@@ -1,11 +1,12 @@
 import { useId } from 'react'
 import { scope } from '../../app'
 import { deepEqual } from '../../engine/loading'
-import { useDoc, useMode, usePipeline } from '../../hooks'
+import { useDoc } from '../../hooks'
 import { t } from '../../messages'
 import { effectiveValue, type Field } from '../../schema/plan'
 import { Hint } from '../../ui/Button'
 import { cx } from '../../ui/cx'
+import { paramId, useNode } from './node'
 import { ResolutionField } from './ResolutionField'
 import { BESIDE, WIDGETS } from './widgets'
 
@@ -26,15 +27,15 @@ function Badge({ reload }: { reload: boolean }) {
 
 /** One parameter: name, how it takes effect, a way back to the default, and its widget. */
 export function FieldRow({ field }: { field: Field }) {
-  const pipeline = usePipeline()
-  const mode = useMode()
+  const node = useNode()
+  const { pipeline, mode } = node
   const hintId = useId()
   const read = (key: string) => (doc: { params: Record<string, Record<string, unknown>> }) =>
-    pipeline ? effectiveValue(pipeline, mode, doc.params[pipeline.id] ?? {}, key) : null
+    effectiveValue(pipeline, mode, doc.params[node.id] ?? {}, key)
   const value = useDoc(read(field.key))
   const second = useDoc(read(field.size?.heightKey ?? field.key))
   const own = useDoc((doc) => {
-    const params = pipeline ? (doc.params[pipeline.id] ?? {}) : {}
+    const params = doc.params[node.id] ?? {}
     return field.key in params || (field.size ? field.size.heightKey in params : false)
   })
   const changed = own && (!deepEqual(value, field.default) || field.size !== undefined)
@@ -42,7 +43,13 @@ export function FieldRow({ field }: { field: Field }) {
   const beside = BESIDE.has(field.widget)
   const Widget = field.widget === 'resolution' ? null : WIDGETS[field.widget]
   const control = Widget ? (
-    <Widget field={field} value={value} describedBy={hintId} onChange={(next) => scope.setParam(field.key, next)} />
+    <Widget
+      field={field}
+      value={value}
+      testId={paramId(node, field.key)}
+      describedBy={hintId}
+      onChange={(next) => scope.setParam(node, field.key, next)}
+    />
   ) : (
     <ResolutionField field={field} width={Number(value) || 0} height={Number(second) || 0} />
   )
@@ -58,7 +65,7 @@ export function FieldRow({ field }: { field: Field }) {
             type="button"
             aria-label={t.common.reset(field.label)}
             title={t.common.reset(field.label)}
-            onClick={() => scope.resetParams(keys)}
+            onClick={() => scope.resetParams(node, keys)}
             className="grid h-6 w-6 place-items-center"
           >
             <span className="h-2 w-2 rounded-full bg-accent" aria-hidden />

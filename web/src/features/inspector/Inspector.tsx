@@ -1,14 +1,16 @@
 import { ChevronDown, RotateCcw, Search } from 'lucide-react'
 import { useMemo, useState } from 'react'
 import { scope } from '../../app'
-import { useDoc, useMode, useOnScreen, usePipeline } from '../../hooks'
+import { useChain, useDoc, useOnScreen } from '../../hooks'
 import { t } from '../../messages'
 import { type Field, planFields, type Section } from '../../schema/plan'
 import { Button, IconButton } from '../../ui/Button'
 import { TextInput } from '../../ui/fields'
 import { FieldRow } from './FieldRow'
+import { NodeContext } from './node'
 import { PendingBar } from './PendingBar'
-import { PipelineSelect } from './PipelineSelect'
+import { PipelineFiles, PipelineSelect } from './PipelineSelect'
+import { Processors } from './Processors'
 
 const SEARCH_FROM = 6
 const keysOf = (field: Field) => (field.size ? [field.key, field.size.heightKey] : [field.key])
@@ -61,11 +63,11 @@ function SectionView({ section, cache }: { section: Section; cache: boolean }) {
 }
 
 export function Inspector() {
-  const pipeline = usePipeline()
-  const mode = useMode()
+  const node = useChain().find(({ role }) => role === 'main')
+  const pipeline = node?.pipeline
   const [query, setQuery] = useState('')
-  const sections = useMemo(() => (pipeline ? planFields(pipeline, mode) : []), [pipeline, mode])
-  const changed = useDoc((doc) => (pipeline ? Object.keys(doc.params[pipeline.id] ?? {}).length > 0 : false))
+  const sections = useMemo(() => (node ? planFields(node.pipeline, node.mode, node.control) : []), [node])
+  const changed = useDoc((doc) => (node ? Object.keys(doc.params[node.id] ?? {}).length > 0 : false))
   const fields = sections.flatMap((section) => section.fields)
   const shown = matching(sections, query)
   return (
@@ -74,14 +76,16 @@ export function Inspector() {
         <h2 className="panel-title">{t.inspector.pipeline}</h2>
         <PipelineSelect />
         {pipeline?.description && <p className="text-12 text-fg2">{pipeline.description}</p>}
+        <PipelineFiles />
       </div>
       <PendingBar />
+      <Processors />
       <div className="flex items-center gap-2 px-3 pb-2">
         <h2 className="panel-title mr-auto">{t.inspector.title}</h2>
         <IconButton
           label={t.inspector.resetAll}
           disabled={!changed}
-          onClick={() => scope.resetParams(fields.flatMap(keysOf))}
+          onClick={() => node && scope.resetParams(node, fields.flatMap(keysOf))}
         >
           <RotateCcw size={14} aria-hidden />
         </IconButton>
@@ -99,9 +103,13 @@ export function Inspector() {
           />
         </div>
       )}
-      {shown.map((section) => (
-        <SectionView key={section.id} section={section} cache={pipeline?.supports_cache_management === true} />
-      ))}
+      {node && (
+        <NodeContext value={node}>
+          {shown.map((section) => (
+            <SectionView key={section.id} section={section} cache={node.pipeline.supports_cache_management} />
+          ))}
+        </NodeContext>
+      )}
       {pipeline && shown.length === 0 && (
         <p className="px-3 py-2 text-12 text-fg3">{fields.length === 0 ? t.inspector.none : t.inspector.noMatch}</p>
       )}

@@ -2,21 +2,19 @@ import { RefreshCw } from 'lucide-react'
 import { scope } from '../../app'
 import { changeDoc } from '../../doc/store'
 import type { LoadPlan } from '../../engine/loading'
-import { useDoc, useOnScreen, usePipeline, useSession } from '../../hooks'
+import { filesOf } from '../../engine/models'
+import { useChain, useDoc, useModels, useNeeds, useOnScreen, usePipeline, useSession } from '../../hooks'
 import { t } from '../../messages'
 import { Button } from '../../ui/Button'
+import { MissingModels } from '../models/MissingModels'
 import { expectedLoadMs } from '../stage/loadTimes'
 
 /** Puts the document back to what is running; live parameters are not touched. */
 function discard(running: LoadPlan): void {
   changeDoc((doc) => {
-    const own = { ...doc.params[running.pipelineId], ...running.loadParams }
-    return {
-      ...doc,
-      pipelineId: running.pipelineId,
-      mode: running.mode,
-      params: { ...doc.params, [running.pipelineId]: own },
-    }
+    const params = { ...doc.params }
+    for (const { nodeId, loadParams } of running.nodes) params[nodeId] = { ...params[nodeId], ...loadParams }
+    return { ...doc, pipelineId: running.main, mode: running.mode, chain: running.chain, params }
   })
 }
 
@@ -25,7 +23,14 @@ export function PendingBar() {
   const pipeline = usePipeline()
   const running = useSession((session) => session.running)
   const onScreen = useOnScreen()
-  const pending = useDoc((doc) => scope.reloadPending(running, doc, pipeline))
+  const pending = useDoc((doc) => scope.reloadPending(running, doc))
+  const needs = useNeeds(useChain())
+  const lacking = useModels(({ models }) =>
+    needs.some((need) => {
+      const model = models[need.pipelineId]
+      return model !== undefined && filesOf(model, need).state !== 'complete'
+    }),
+  )
   if (!pending || !onScreen || !running || !pipeline) return null
   const expected = expectedLoadMs(pipeline.id)
   return (
@@ -34,15 +39,23 @@ export function PendingBar() {
         <RefreshCw size={13} aria-hidden />
         {t.inspector.pending}
       </p>
+      {lacking && (
+        <>
+          <p className="mt-1.5 text-12 text-fg2">{t.inspector.pendingFiles}</p>
+          <MissingModels start={false} />
+        </>
+      )}
       <div className="mt-2 flex gap-2">
-        <Button
-          variant="primary"
-          data-testid="apply-reload"
-          className="flex-1"
-          onClick={() => void scope.applyReload()}
-        >
-          {expected === null ? t.inspector.apply : t.inspector.applyAbout(Math.max(1, Math.round(expected / 1000)))}
-        </Button>
+        {!lacking && (
+          <Button
+            variant="primary"
+            data-testid="apply-reload"
+            className="flex-1"
+            onClick={() => void scope.applyReload()}
+          >
+            {expected === null ? t.inspector.apply : t.inspector.applyAbout(Math.max(1, Math.round(expected / 1000)))}
+          </Button>
+        )}
         <Button variant="ghost" onClick={() => discard(running)}>
           {t.inspector.discard}
         </Button>

@@ -1,27 +1,29 @@
-import { useState } from 'react'
+import { useId, useState } from 'react'
 import { scope } from '../../app'
-import { useMode, usePipeline } from '../../hooks'
+import type { ChainNode } from '../../engine/chain'
 import { t } from '../../messages'
 import { defaultOf, type Field } from '../../schema/plan'
 import { type Size, sizePresets, snap } from '../../schema/resolution'
 import { Select } from '../../ui/controls'
 import { NumberInput } from '../../ui/fields'
+import { paramId, useNode } from './node'
 
 const same = (a: Size, b: Size) => a.width === b.width && a.height === b.height
 const name = (size: Size) => `${size.width} × ${size.height}`
 
-function setSize(field: Field, size: Size): void {
-  scope.setParam(field.key, size.width)
-  if (field.size) scope.setParam(field.size.heightKey, size.height)
+function setSize(node: ChainNode, field: Field, size: Size): void {
+  scope.setParam(node, field.key, size.width)
+  if (field.size) scope.setParam(node, field.size.heightKey, size.height)
 }
 
 /** Width and height as presets and numbers; typed numbers become what the pipeline accepts, and the row says so. */
 export function ResolutionField({ field, width, height }: { field: Field; width: number; height: number }) {
-  const pipeline = usePipeline()
-  const mode = useMode()
+  const node = useNode()
+  const { pipeline, mode } = node
+  const ruleId = useId()
   const [typed, setTyped] = useState<{ from: number; to: number } | null>(null)
   const rule = field.size?.rule
-  if (!rule || !pipeline) return null
+  if (!rule) return null
   const current = { width, height }
   const own = {
     width: Number(defaultOf(pipeline, mode, field.key)) || width,
@@ -38,27 +40,27 @@ export function ResolutionField({ field, width, height }: { field: Field; width:
   const side = (label: string, key: string, value: number) => (
     <NumberInput
       label={label}
-      testId={`param-${key}`}
+      testId={paramId(node, key)}
       value={value}
       integer
       step={rule.multipleOf}
       min={1}
       correct={correct}
       className="w-full"
-      describedBy={`${key}-rule`}
-      onCommit={(next) => next !== null && scope.setParam(key, next)}
+      describedBy={`${ruleId}-${key}`}
+      onCommit={(next) => next !== null && scope.setParam(node, key, next)}
     />
   )
   return (
     <div className="flex flex-col gap-1.5">
       <Select
         label={t.inspector.size}
-        testId="size-preset"
+        testId={node.role === 'main' ? 'size-preset' : `size-preset-${node.id}`}
         value={chosen ? name(chosen) : 'custom'}
         options={chosen ? options : [...options, { value: 'custom', label: t.inspector.custom, disabled: true }]}
         onChange={(value) => {
           const size = presets.find((candidate) => name(candidate) === value)
-          if (size) setSize(field, size)
+          if (size) setSize(node, field, size)
         }}
       />
       <div className="flex items-center gap-2 text-fg3">
@@ -66,12 +68,12 @@ export function ResolutionField({ field, width, height }: { field: Field; width:
         <span aria-hidden>×</span>
         {side(t.inspector.height, field.size?.heightKey ?? 'height', height)}
       </div>
-      <p id={`${field.key}-rule`} className={typed ? 'text-11 text-warn' : 'text-11 text-fg3'} aria-live="polite">
+      <p id={`${ruleId}-${field.key}`} className={typed ? 'text-11 text-warn' : 'text-11 text-fg3'} aria-live="polite">
         {typed
           ? t.inspector.corrected(typed.from, typed.to, rule.multipleOf)
           : rule.multipleOf > 1 && t.inspector.multiple(rule.multipleOf)}
       </p>
-      <p id={`${field.size?.heightKey ?? 'height'}-rule`} className="sr-only">
+      <p id={`${ruleId}-${field.size?.heightKey ?? 'height'}`} className="sr-only">
         {t.inspector.multiple(rule.multipleOf)}
       </p>
     </div>

@@ -11,15 +11,15 @@ import { AssetWidget } from './AssetWidget'
 export interface WidgetProps {
   field: Field
   value: unknown
+  testId: string
   describedBy: string
   onChange(value: unknown): void
 }
 
-const testId = (field: Field) => `param-${field.key}`
 const asNumber = (value: unknown) => (typeof value === 'number' && Number.isFinite(value) ? value : null)
 const withUnit = (value: number, unit: string) => (unit ? `${value} ${unit}` : String(value))
 
-function SliderWidget({ field, value, describedBy, onChange }: WidgetProps) {
+function SliderWidget({ field, value, testId, describedBy, onChange }: WidgetProps) {
   const min = field.min ?? 0
   const max = field.max ?? 1
   const current = asNumber(value) ?? asNumber(field.default) ?? min
@@ -27,7 +27,7 @@ function SliderWidget({ field, value, describedBy, onChange }: WidgetProps) {
     <div className="flex items-center gap-2.5">
       <Slider
         label={field.label}
-        testId={testId(field)}
+        testId={testId}
         describedBy={describedBy}
         value={current}
         min={min}
@@ -51,12 +51,12 @@ function SliderWidget({ field, value, describedBy, onChange }: WidgetProps) {
   )
 }
 
-function NumberWidget({ field, value, describedBy, onChange }: WidgetProps) {
+function NumberWidget({ field, value, testId, describedBy, onChange }: WidgetProps) {
   return (
     <span className="flex items-center gap-1.5">
       <NumberInput
         label={field.label}
-        testId={testId(field)}
+        testId={testId}
         describedBy={describedBy}
         value={asNumber(value)}
         integer={field.integer}
@@ -71,11 +71,11 @@ function NumberWidget({ field, value, describedBy, onChange }: WidgetProps) {
   )
 }
 
-function SwitchWidget({ field, value, describedBy, onChange }: WidgetProps) {
+function SwitchWidget({ field, value, testId, describedBy, onChange }: WidgetProps) {
   return (
     <Switch
       label={field.label}
-      testId={testId(field)}
+      testId={testId}
       describedBy={describedBy}
       checked={value === true}
       onChange={onChange}
@@ -85,13 +85,13 @@ function SwitchWidget({ field, value, describedBy, onChange }: WidgetProps) {
 
 const optionKey = (value: unknown) => JSON.stringify(value)
 
-function ChoiceWidget({ field, value, onChange }: WidgetProps) {
+function ChoiceWidget({ field, value, testId, onChange }: WidgetProps) {
   const options = field.options.map((option) => ({ value: optionKey(option.value), label: option.label }))
   const Control = field.widget === 'segmented' ? Segmented : Select
   return (
     <Control
       label={field.label}
-      testId={testId(field)}
+      testId={testId}
       value={optionKey(value ?? null)}
       options={options}
       onChange={(key) => onChange(field.options.find((option) => optionKey(option.value) === key)?.value ?? null)}
@@ -102,7 +102,7 @@ function ChoiceWidget({ field, value, onChange }: WidgetProps) {
 const TEXT_DELAY_MS = 400
 
 /** Text reaches the server on Enter, on leaving the box, or after a pause in typing; never on every key. */
-function TextWidget({ field, value, describedBy, onChange }: WidgetProps) {
+function TextWidget({ field, value, testId, describedBy, onChange }: WidgetProps) {
   const shown = typeof value === 'string' ? value : ''
   const [text, setText] = useState(shown)
   const timer = useRef<ReturnType<typeof setTimeout>>(undefined)
@@ -116,7 +116,7 @@ function TextWidget({ field, value, describedBy, onChange }: WidgetProps) {
     <TextInput
       aria-label={field.label}
       aria-describedby={describedBy}
-      data-testid={testId(field)}
+      data-testid={testId}
       value={text}
       onChange={(event) => {
         const next = event.target.value
@@ -130,7 +130,7 @@ function TextWidget({ field, value, describedBy, onChange }: WidgetProps) {
   )
 }
 
-function TagsWidget({ field, value, describedBy, onChange }: WidgetProps) {
+function TagsWidget({ field, value, testId, describedBy, onChange }: WidgetProps) {
   const shown = Array.isArray(value) ? value.join(', ') : ''
   const [text, setText] = useState(shown)
   useEffect(() => setText(shown), [shown])
@@ -145,7 +145,7 @@ function TagsWidget({ field, value, describedBy, onChange }: WidgetProps) {
     <TextInput
       aria-label={field.label}
       aria-describedby={describedBy}
-      data-testid={testId(field)}
+      data-testid={testId}
       placeholder={t.inspector.tagsHint}
       value={text}
       onChange={(event) => setText(event.target.value)}
@@ -166,13 +166,13 @@ export function moveStep(steps: readonly number[], index: number, to: number, mi
   return next
 }
 
-function StepsWidget({ field, value, onChange }: WidgetProps) {
+function StepsWidget({ field, value, testId, onChange }: WidgetProps) {
   const steps = Array.isArray(value) ? value.filter((step): step is number => typeof step === 'number') : []
   const min = field.min ?? 0
   const max = field.max ?? 1000
   const last = steps.at(-1) ?? max
   return (
-    <fieldset data-testid={testId(field)} aria-label={field.label} className="m-0 min-w-0 border-0 p-0">
+    <fieldset data-testid={testId} aria-label={field.label} className="m-0 min-w-0 border-0 p-0">
       {steps.map((step, index) => (
         // biome-ignore lint/suspicious/noArrayIndexKey: a step is its position
         <div key={index} className="flex items-center gap-2.5">
@@ -207,10 +207,10 @@ function StepsWidget({ field, value, onChange }: WidgetProps) {
   )
 }
 
-function JsonWidget({ field, value }: WidgetProps) {
+function JsonWidget({ value, testId }: WidgetProps) {
   return (
     <pre
-      data-testid={testId(field)}
+      data-testid={testId}
       title={t.inspector.readOnly}
       className="num m-0 overflow-auto rounded-1 bg-bg0 p-2 text-11 text-fg2"
     >

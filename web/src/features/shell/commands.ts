@@ -2,6 +2,7 @@ import { notify, scope, uiStore } from '../../app'
 import { DECK_SLOTS } from '../../doc/model'
 import { docStore } from '../../doc/store'
 import { t } from '../../messages'
+import { openModels } from '../models/ModelsSheet'
 
 /** What keys and buttons can do. One object per command, so that every way to call it does the same. */
 export interface Command {
@@ -51,6 +52,12 @@ export const commands: readonly Command[] = [
   { id: 'black', label: t.commands.black, key: 'b', run: () => onOutput(() => scope.output.toggleBlack()) },
   { id: 'freeze', label: t.commands.freeze, key: 'Shift+f', run: () => onOutput(() => scope.output.toggleFreeze()) },
   { id: 'hud', label: t.commands.hud, key: 'h', run: () => uiStore.setState(({ hud }) => ({ hud: !hud })) },
+  {
+    id: 'models',
+    label: t.commands.models,
+    key: 'm',
+    run: () => (uiStore.getState().models ? uiStore.setState({ models: false }) : openModels()),
+  },
   { id: 'logs', label: t.commands.logs, key: '`', run: () => uiStore.setState(({ logs }) => ({ logs: !logs })) },
   { id: 'sheet', label: t.commands.sheet, key: '?', run: () => uiStore.setState({ sheet: true }) },
   {

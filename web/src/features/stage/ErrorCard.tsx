@@ -3,13 +3,13 @@ import { useState } from 'react'
 import { api } from '../../api/client'
 import { scope, uiStore } from '../../app'
 import { changeDoc, docStore } from '../../doc/store'
-import { modeFor, sizeFor } from '../../engine/wire'
-import { usePipeline, useSession } from '../../hooks'
+import { sizeFor } from '../../engine/wire'
+import { useSession } from '../../hooks'
 import { t } from '../../messages'
 import { allFields } from '../../schema/plan'
 import { type Size, smallerSize } from '../../schema/resolution'
 import { Button, IconButton } from '../../ui/Button'
-import { ModelDownload } from './ModelDownload'
+import { MissingModels } from '../models/MissingModels'
 import { StageCard } from './StageOverlay'
 
 interface Action {
@@ -17,12 +17,13 @@ interface Action {
   run(): void
 }
 
+const mainOfDoc = () => scope.chain().find(({ role }) => role === 'main')
+
 function nextSmallerSize(): Size | null {
-  const pipeline = scope.pipeline()
-  if (!pipeline) return null
-  const doc = docStore.getState()
-  const field = allFields(pipeline, modeFor(doc, pipeline)).find((candidate) => candidate.size)
-  return field?.size ? smallerSize(sizeFor(doc, pipeline), field.size.rule) : null
+  const node = mainOfDoc()
+  if (!node) return null
+  const field = allFields(node.pipeline, node.mode).find((candidate) => candidate.size)
+  return field?.size ? smallerSize(sizeFor(docStore.getState(), node.pipeline), field.size.rule) : null
 }
 
 async function takeOver(): Promise<void> {
@@ -50,8 +51,9 @@ function actionsFor(code: string): Action[] {
       const smaller: Action = {
         label: t.errors.smaller(size.width, size.height),
         run: () => {
-          scope.setParam('width', size.width)
-          scope.setParam('height', size.height)
+          const node = mainOfDoc()
+          if (node) scope.setParam(node, 'width', size.width)
+          if (node) scope.setParam(node, 'height', size.height)
           void scope.start()
         },
       }
@@ -66,7 +68,8 @@ function actionsFor(code: string): Action[] {
       const passthrough = scope.catalog.store.getState().pipelines.passthrough
       if (!passthrough) return []
       const run = () => {
-        changeDoc((doc) => ({ ...doc, pipelineId: passthrough.id, mode: 'video' }))
+        const chain = { before: [], after: [], control: false }
+        changeDoc((doc) => ({ ...doc, pipelineId: passthrough.id, mode: 'video', chain }))
         void scope.start()
       }
       return [{ label: t.errors.passthrough, run }]
@@ -79,7 +82,6 @@ function actionsFor(code: string): Action[] {
 /** Stays until the user acts: says what happened, what still works, and offers the ways out as buttons. */
 export function ErrorCard() {
   const error = useSession((session) => session.error)
-  const pipeline = usePipeline()
   const [copied, setCopied] = useState(false)
   if (!error) return null
   const fallback = { title: t.state.failed, body: error.message }
@@ -104,7 +106,7 @@ export function ErrorCard() {
         </p>
         <p className="mt-1.5 text-13 text-fg2">{body}</p>
       </div>
-      {error.code === 'models_missing' && pipeline && <ModelDownload pipelineId={pipeline.id} />}
+      {error.code === 'models_missing' && <MissingModels />}
       <div className="mt-4 flex flex-wrap gap-2">
         {first && (
           <Button variant={error.code === 'models_missing' ? 'outline' : 'primary'} size="m" onClick={first.run}>

@@ -1,11 +1,13 @@
 import { LoaderCircle, Pause, Play } from 'lucide-react'
 import type { ReactNode } from 'react'
 import { scope } from '../../app'
+import { isRunning } from '../../engine/models'
 import { MAX_ATTEMPTS } from '../../engine/session'
-import { useMode, usePipeline, useSession } from '../../hooks'
+import { useChain, useMode, useModels, useNeeds, usePipeline, useSession } from '../../hooks'
 import { t } from '../../messages'
 import { Button } from '../../ui/Button'
 import { cx } from '../../ui/cx'
+import { MissingModels } from '../models/MissingModels'
 import { ErrorCard } from './ErrorCard'
 import { LoadCard } from './LoadCard'
 
@@ -32,7 +34,17 @@ function Busy({ text, children }: { text: string; children?: ReactNode }) {
 function Idle() {
   const pipeline = usePipeline()
   const mode = useMode()
+  const needs = useNeeds(useChain())
+  const coming = useModels(({ models }) => needs.some((need) => isRunning(models[need.pipelineId]?.progress)))
   if (!pipeline) return null
+  if (coming) {
+    return (
+      <StageCard>
+        <p className="text-16 font-semibold">{t.models.downloading(pipeline.name)}</p>
+        <MissingModels />
+      </StageCard>
+    )
+  }
   const prompted = pipeline.supports_prompts
   return (
     <div className="flex flex-col items-center gap-4">

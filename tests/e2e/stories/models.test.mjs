@@ -1,0 +1,190 @@
+import assert from 'node:assert/strict'
+import { readFileSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { blackScribble, Hub } from '../lib/hub.mjs'
+import { suite } from '../lib/suite.mjs'
+import { SLOW, until } from '../lib/wait.mjs'
+
+const REPOSITORY = 'daydreamlive/VACE-Annotators'
+const PATH = 'scribble/anime_style/netG_A_latest.pth'
+const MODEL = blackScribble(6 << 20)
+const BLACK = [0, 0, 0]
+const hub = await Hub.start()
+hub.put(REPOSITORY, PATH, MODEL)
+
+const { story } = suite({ server: { args: ['--hf-endpoint', hub.origin] } })
+
+/** No file is there, and the hub is well. */
+async function nothing(s) {
+  hub.mend()
+  await s.server.api('/api/v1/models/download/scribble', { method: 'DELETE' }).catch(() => undefined)
+  await s.server.api('/api/v1/models/scribble', { method: 'DELETE' })
+}
+
+const row = (s) => s.tid('model-scribble')
+const rowState = (s, wanted) =>
+  until(
+    `the row says ${wanted}`,
+    async () => (await row(s).getAttribute('data-state')) === wanted,
+    10_000 * SLOW,
+    () => row(s).textContent(),
+  )
+const bytesShown = async (s) => Number(await s.tid('download-progress').first().getAttribute('data-bytes'))
+const bytesBeyond = (s, count) =>
+  until(
+    `more than ${count} bytes are shown`,
+    async () => (await bytesShown(s)) > count,
+    10_000 * SLOW,
+    () => s.page.locator('section[aria-label="Stage"]').textContent(),
+  )
+
+/** Passthrough with contours before it. */
+async function withScribble(s) {
+  await s.pipeline('Passthrough')
+  await s.choose('add-before', 'Scribble')
+}
+
+story(
+  '2: missing files are fetched, over a reload and a cancelled attempt, and then it starts by itself',
+  async (s) => {
+    await nothing(s)
+    await s.page.reload()
+    await withScribble(s)
+    await s.tid('start-stream-button').click()
+    await s.state('failed')
+    const card = s.tid('error-card')
+    assert.equal(await card.getAttribute('data-code'), 'models_missing')
+    assert.match(await s.tid('download-missing').textContent(), /Download about 16\.4 MB/)
+    assert.equal(s.loads(), 0, 'nothing is loaded that could only fail')
+
+    hub.hold(REPOSITORY, PATH, 3 << 20)
+    const before = hub.asked.length
+    await s.tid('download-missing').click()
+    const first = await hub.request(before, ({ path }) => path.endsWith(PATH))
+    await bytesBeyond(s, 2 << 20)
+    await s.page.getByText('Starts by itself').waitFor()
+    assert.match(await s.tid('models-button').textContent(), /\d+ %/)
+
+    // The server knows how far it is: a reload shows it at once.
+    await s.page.reload()
+    await s.tid('download-progress').first().waitFor()
+    assert.ok((await bytesShown(s)) >= 2 << 20)
+    await s.page.getByText('Starts by itself').waitFor()
+
+    await s.tid('cancel-download').click()
+    await first.gone
+    await s.tid('download-progress').first().waitFor({ state: 'detached' })
+    assert.equal(await s.currentState(), 'idle')
+
+    await s.tid('start-stream-button').click()
+    await s.state('failed')
+    assert.match(await s.tid('download-missing').textContent(), /Resume/)
+    const again = hub.asked.length
+    await s.tid('download-missing').click()
+    const second = await hub.request(again, ({ path }) => path.endsWith(PATH))
+    assert.ok(second.from >= 2 << 20, `goes on at ${second.from}`)
+    await s.state('live', 20_000 * SLOW)
+    await s.nearly(BLACK, 5000 * SLOW)
+    assert.equal(s.loads(), 1)
+  },
+  { timeout: 60_000 * SLOW },
+)
+
+story('36: a download that fails says why and is tried again', async (s) => {
+  await nothing(s)
+  hub.refuse(REPOSITORY, PATH, 403)
+  await s.page.reload()
+  await s.tid('models-button').click()
+  await rowState(s, 'missing')
+  await s.tid('download-scribble').click()
+  await rowState(s, 'failed')
+  const { progress } = await s.server.api('/api/v1/models/status?pipeline_id=scribble')
+  const said = (await row(s).getByTestId('download-trouble').textContent()).trim()
+  assert.equal(said, progress.error)
+  hub.mend()
+  assert.match(await s.tid('download-scribble').textContent(), /Try again/)
+  await s.tid('download-scribble').click()
+  await rowState(s, 'complete')
+  await s.page.getByText('Scribble is ready').first().waitFor()
+})
+
+story('36b: a damaged file is found, named and fetched again', async (s) => {
+  await nothing(s)
+  await s.page.reload()
+  await s.tid('models-button').click()
+  await s.tid('download-scribble').click()
+  await rowState(s, 'complete')
+  await s.tid('verify-scribble').click()
+  await s.tid('verified').getByText('All files are intact (1)').waitFor()
+
+  const file = join(s.server.folder, 'models/VACE-Annotators', PATH)
+  const content = readFileSync(file)
+  content[content.length >> 1] ^= 1
+  writeFileSync(file, content)
+  await s.tid('verify-scribble').click()
+  await rowState(s, 'damaged')
+  assert.match(await s.tid('verified').textContent(), /One file is damaged.*netG_A_latest/)
+  await s.tid('download-scribble').click()
+  await rowState(s, 'complete')
+  assert.deepEqual(readFileSync(file), MODEL)
+})
+
+story('36c: what the disk has no room for is not begun', async (s) => {
+  await nothing(s)
+  await s.page.route('**/api/v1/models', async (route) => {
+    const response = await route.fetch()
+    await route.fulfill({ response, json: { ...(await response.json()), room_bytes: 1_000_000 } })
+  })
+  await s.page.reload()
+  await withScribble(s)
+  await s.tid('start-stream-button').click()
+  await s.state('failed')
+  assert.match(await s.tid('no-room').textContent(), /Not enough disk space: 16\.4 MB.*room for 977 kB/)
+  assert.equal(await s.tid('download-missing').count(), 0)
+  await s.page.unroute('**/api/v1/models')
+  await s.page.getByRole('button', { name: 'Check again' }).click()
+  await s.tid('download-missing').waitFor()
+})
+
+story('36d: a running picture goes on while what was chosen next is fetched', async (s) => {
+  await nothing(s)
+  await s.page.reload()
+  await s.start({ pipeline: 'Passthrough' })
+  await s.choose('add-before', 'Scribble')
+  await s.tid('pending-bar').waitFor()
+  assert.equal(await s.tid('apply-reload').count(), 0, 'what could only fail is not offered')
+  hub.hold(REPOSITORY, PATH, 3 << 20)
+  const before = hub.asked.length
+  await s.tid('download-missing').click()
+  await hub.request(before, ({ path }) => path.endsWith(PATH))
+  await bytesBeyond(s, 2 << 20)
+  assert.equal(await s.currentState(), 'live')
+  await s.tid('cancel-download').click()
+  await s.tid('download-missing').click()
+  await s.tid('apply-reload').waitFor()
+  assert.equal(s.loads(), 1)
+  await s.tid('apply-reload').click()
+  await s.nearly(BLACK, 20_000 * SLOW)
+})
+
+story(
+  '42b: the models on a phone, by keyboard',
+  async (s) => {
+    await nothing(s)
+    await s.page.reload()
+    await s.page.getByRole('tab', { name: 'Tune' }).click()
+    await withScribble(s)
+    await s.pipeline('LongLive')
+    await s.tid('open-models').press('Enter')
+    const dialog = s.page.getByRole('dialog', { name: 'Models' })
+    await dialog.waitFor()
+    assert.match(await s.tid('model-longlive').textContent(), /GB to download/)
+    await s.tid('download-scribble').press('Enter')
+    await rowState(s, 'complete')
+    const sideways = await s.eval(() => document.documentElement.scrollWidth > innerWidth)
+    assert.equal(sideways, false)
+    await s.page.keyboard.press('Escape')
+    await dialog.waitFor({ state: 'detached' })
+  },
+  { viewport: { width: 390, height: 844 } },
+)
