@@ -23,7 +23,8 @@ const wanted = asked.length > 0 ? asked : ['perform']
 
 const FAMILY = {
   'daydreamlive/Wan2.1-T2V-1.3B': ['config.json', 'Wan2.1_VAE.pth', 'google/umt5-xxl/tokenizer.json'],
-  'daydreamlive/LongLive-1.3B': ['models/longlive_base.pt'],
+  'daydreamlive/WanVideo_comfy': ['umt5-xxl-enc-fp8_e4m3fn.safetensors'],
+  'daydreamlive/LongLive-1.3B': ['models/longlive_base.pt', 'models/lora.pt'],
 }
 const SCRIBBLE = ['daydreamlive/VACE-Annotators', 'scribble/anime_style/netG_A_latest.pth']
 

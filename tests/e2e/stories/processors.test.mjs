@@ -116,3 +116,48 @@ story('49d: a change by another program reaches the node that it names', async (
   await until('the slider moves', async () => (await value('after')) === '-1')
   assert.equal(await value('before'), '0')
 })
+
+story(
+  '49e: the input guides a model with VACE as its control video',
+  async (s) => {
+    // Made-up weights of the smallest size stand for the files; everything else is what a user gets.
+    await s.page.route('**/api/v1/models/status*', (route) => route.fulfill({ json: { downloaded: true } }))
+    await s.page.route('**/api/v1/pipeline/load', (route) => {
+      const body = route.request().postDataJSON()
+      const family = body.pipelines.find(({ pipeline_id: id }) => id === 'longlive')
+      family.load_params.random_weights = 'tiny'
+      return route.continue({ postData: JSON.stringify(body) })
+    })
+    const edges = () => {
+      const offer = s.requests.filter((request) => request.url().endsWith('/webrtc/offer')).at(-1)
+      const { graph } = offer.postDataJSON().initialParameters
+      return graph.edges.map((edge) => `${edge.from} > ${edge.to_node}.${edge.to_port}`)
+    }
+    await s.pipeline('LongLive')
+    await s.mode('Video')
+    for (const side of ['width', 'height']) {
+      await s.tid(`param-${side}`).fill('64')
+      await s.tid(`param-${side}`).press('Enter')
+    }
+    assert.equal(await s.tid('param-vace_context_scale').count(), 0, 'nothing to scale without control')
+    await s.choose('add-before', 'Edges')
+    await s.tid('use-control').click()
+    await s.tid('start-stream-button').click()
+    await s.state('live', 20_000 * SLOW)
+    assert.deepEqual(edges(), [
+      'input > before:edges.video',
+      'before:edges > longlive.vace_input_frames',
+      'longlive > output.video',
+    ])
+    const before = await s.sentCount()
+    await s.tid('param-vace_context_scale').press('Home')
+    await until('the scale is told', async () => (await s.sent(before)).some((it) => it.vace_context_scale === 0))
+    assert.equal(await s.tid('pending-bar').count(), 0)
+
+    await s.tid('use-control').click()
+    await s.tid('apply-reload').click()
+    await until('the input is painted over', () => edges().includes('before:edges > longlive.video'), 5000 * SLOW)
+    await s.state('live', 20_000 * SLOW)
+  },
+  { timeout: 60_000 * SLOW },
+)

@@ -155,6 +155,10 @@ export const api = {
     const json = { pipeline_id: need.pipelineId, vae_type: need.vaeType, vace_enabled: need.vace }
     await request(`${V1}/models/download`, { method: 'POST', json, timeoutMs: 60_000 })
   },
+  /** Keeps a key of another service on the server, which gives it to nobody else. */
+  async storeKey(service: 'huggingface', value: string): Promise<void> {
+    await request(`${V1}/keys/${service}`, { method: 'PUT', json: { value } })
+  },
   async cancelDownload(pipelineId: string): Promise<void> {
     await request(`${V1}/models/download/${encodeURIComponent(pipelineId)}`, { method: 'DELETE' })
   },

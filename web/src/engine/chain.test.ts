@@ -133,6 +133,16 @@ describe('the chain', () => {
     ])
   })
 
+  it('asks processors for no size that they do not declare', () => {
+    const side = { type: 'integer', default: 512 }
+    const undeclared = make('edges', { usage: ['preprocessor'] }, { width: side, height: side })
+    const declared = make('scale', { usage: ['postprocessor'] }, { width: { ...side, ui: load }, height: side })
+    const doc = docWith(addProcessor('before', 'edges'), addProcessor('after', 'scale'))
+    const nodes = chainOf(doc, make('plain', {}, { width: side, height: side }), { edges: undeclared, scale: declared })
+    const size = { width: 512, height: 512 }
+    expect(loadPlanFor(doc, nodes).nodes.map(({ loadParams }) => loadParams)).toEqual([{}, size, size])
+  })
+
   it('loads processors under their own ids', () => {
     const sized = { ...addProcessor('after', 'resize')(newDoc()), params: { 'after:resize': { strength: 7 } } }
     expect(loadPlanFor(sized, chain(sized, 'plain')).nodes.at(-1)).toEqual({

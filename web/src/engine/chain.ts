@@ -2,7 +2,7 @@ import type { ModelNeed } from '../api/client'
 import type { Mode, Params, Pipeline } from '../api/types'
 import { processorNode, type Side } from '../doc/chain'
 import type { ProjectDoc } from '../doc/model'
-import { resolveParams } from '../schema/plan'
+import { planFields, resolveParams, type Section, type Use } from '../schema/plan'
 
 /** What runs, and in which order: the processors before the pipeline, the pipeline, those after it. Pure. */
 
@@ -69,9 +69,16 @@ export function chainOf(
   return [...(main.mode === 'video' ? processors('before') : []), main, ...processors('after')]
 }
 
+const usageOf = ({ role, control }: ChainNode): Use => ({ control, processor: role !== 'main' })
+
+/** The parameters of a node. */
+export function sectionsOf(node: ChainNode): Section[] {
+  return planFields(node.pipeline, node.mode, usageOf(node))
+}
+
 /** What a node is loaded with, and what it starts with. */
 export function paramsOf(doc: Pick<ProjectDoc, 'params'>, node: ChainNode): { load: Params; live: Params } {
-  const { load, live } = resolveParams(node.pipeline, node.mode, doc.params[node.id] ?? {}, node.control)
+  const { load, live } = resolveParams(node.pipeline, node.mode, doc.params[node.id] ?? {}, usageOf(node))
   if (canControl(node.pipeline)) load.vace_enabled = node.control
   return { load, live }
 }

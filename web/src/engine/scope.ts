@@ -10,10 +10,10 @@ import {
 } from '../doc/model'
 import { putOnAir, samePrompts, sameTexts, setDraft, wirePrompts } from '../doc/prompts'
 import { changeDoc, docStore } from '../doc/store'
-import { allFields, type Field, schemaKey, wireKey } from '../schema/plan'
+import { type Field, schemaKey, wireKey } from '../schema/plan'
 import { saveAs, screenshot } from './capture'
 import { Catalog, defaultPipeline } from './catalog'
-import { type ChainNode, chainOf, mainNode, needOf } from './chain'
+import { type ChainNode, chainOf, mainNode, needOf, sectionsOf } from './chain'
 import { keepClip, keptClip } from './clipStore'
 import { FrameWatch } from './frameWatch'
 import { LatencyTracker } from './latency'
@@ -182,8 +182,8 @@ export class Scope {
     }
   }
 
-  private fields({ pipeline, mode, control }: ChainNode): Field[] {
-    return allFields(pipeline, mode, control)
+  private fields(node: ChainNode): Field[] {
+    return sectionsOf(node).flatMap((section) => section.fields)
   }
 
   private tell(node: ChainNode, field: Field, value: unknown): void {

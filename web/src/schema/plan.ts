@@ -224,11 +224,16 @@ function planResolution(pipeline: Pipeline, mode: Mode): Field | null {
   }
 }
 
-/**
- * What the inspector shows for a pipeline in a mode: pure, and complete for schemas it has never seen. `control`: the input
- * guides the shapes.
- */
-export function planFields(pipeline: Pipeline, mode: Mode, control = false): Section[] {
+/** How a pipeline is used. */
+export interface Use {
+  /** The input guides the shapes. */
+  control?: boolean
+  /** It works on pictures of others, whose size is theirs unless it declares one. */
+  processor?: boolean
+}
+
+/** What the inspector shows for a pipeline in a mode: pure, and complete for schemas it has never seen. */
+export function planFields(pipeline: Pipeline, mode: Mode, { control, processor }: Use = {}): Section[] {
   const defs = pipeline.config_schema.$defs ?? {}
   const entries = Object.entries(pipeline.config_schema.properties)
     .filter(([, prop]) => prop.ui && (!prop.ui.modes || prop.ui.modes.includes(mode)))
@@ -236,15 +241,16 @@ export function planFields(pipeline: Pipeline, mode: Mode, control = false): Sec
     .filter(([key]) => key !== 'width' && key !== 'height')
     .sort(([keyA, a], [keyB, b]) => (a.ui?.order ?? 999) - (b.ui?.order ?? 999) || (keyA < keyB ? -1 : 1))
   const fields = entries.map(([key, prop]) => planField(pipeline, mode, key, resolve(prop, defs)))
-  const resolution = planResolution(pipeline, mode)
+  const { width, height } = pipeline.config_schema.properties
+  const resolution = processor && !width?.ui && !height?.ui ? null : planResolution(pipeline, mode)
   if (resolution) fields.unshift(resolution)
   return SECTION_ORDER.map((id) => ({ id, fields: fields.filter((field) => field.section === id) })).filter(
     (section) => section.fields.length > 0,
   )
 }
 
-export function allFields(pipeline: Pipeline, mode: Mode, control = false): Field[] {
-  return planFields(pipeline, mode, control).flatMap((section) => section.fields)
+export function allFields(pipeline: Pipeline, mode: Mode, use?: Use): Field[] {
+  return planFields(pipeline, mode, use).flatMap((section) => section.fields)
 }
 
 /** A field's value: the user's own, else the default. */
@@ -258,7 +264,7 @@ export interface ResolvedParams {
 }
 
 /** Splits the effective values into what a load needs and what the running stream needs. Nulls stay out. */
-export function resolveParams(pipeline: Pipeline, mode: Mode, own: Params, control = false): ResolvedParams {
+export function resolveParams(pipeline: Pipeline, mode: Mode, own: Params, use?: Use): ResolvedParams {
   const result: ResolvedParams = { load: {}, live: {} }
   const put = (field: Field, key: string) => {
     const value = effectiveValue(pipeline, mode, own, key)
@@ -266,7 +272,7 @@ export function resolveParams(pipeline: Pipeline, mode: Mode, own: Params, contr
     if (field.reload) result.load[key] = value
     else result.live[wireKey(key)] = value
   }
-  for (const field of allFields(pipeline, mode, control)) {
+  for (const field of allFields(pipeline, mode, use)) {
     put(field, field.key)
     if (field.size) put(field, field.size.heightKey)
   }

@@ -93,7 +93,7 @@ export function Select({
                 key={option.value}
                 value={option.value}
                 disabled={option.disabled ?? false}
-                className="flex min-h-7 cursor-pointer items-center gap-3 rounded-[3px] px-2 text-12 text-fg1 outline-none select-none data-[disabled]:text-fg3 data-[highlighted]:bg-bg3 data-[state=checked]:text-accent max-md:min-h-11"
+                className="flex min-h-7 cursor-pointer items-center gap-3 rounded-[3px] px-2 py-1 text-12 text-fg1 outline-none select-none data-[disabled]:text-fg3 data-[highlighted]:bg-bg3 data-[state=checked]:text-accent max-md:min-h-11"
               >
                 <span className="flex min-w-0 flex-col">
                   <RadixSelect.ItemText>{option.label}</RadixSelect.ItemText>

@@ -12,10 +12,11 @@ export function minutes(ms: number): string {
   return `${Math.floor(seconds / 60)}:${String(seconds % 60).padStart(2, '0')}`
 }
 
+/** In the units of disks and of the server's own messages: a kB is 1000 bytes. */
 export function bytes(count: number): string {
-  if (count < 1024 * 1024) return `${Math.max(1, Math.round(count / 1024))} kB`
-  if (count < 1024 ** 3) return `${(count / 1024 ** 2).toFixed(1)} MB`
-  return `${(count / 1024 ** 3).toFixed(1)} GB`
+  if (count < 999_500) return `${Math.max(1, Math.round(count / 1000))} kB`
+  if (count < 999_950_000) return `${(count / 1e6).toFixed(1)} MB`
+  return `${(count / 1e9).toFixed(1)} GB`
 }
 
 export function bytesPerSecond(rate: number | null | undefined): string | null {

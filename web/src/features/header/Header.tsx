@@ -177,7 +177,7 @@ function ModelsButton() {
         aria-label={label}
         data-testid="models-button"
         onClick={openModels}
-        className={cx(percent !== null && 'text-accent')}
+        className={cx(percent !== null && 'text-accent!')}
       >
         <HardDriveDownload size={16} aria-hidden />
         {percent !== null && <span className="num text-11">{percent} %</span>}

@@ -1,9 +1,10 @@
 import { ChevronDown, RotateCcw, Search } from 'lucide-react'
 import { useMemo, useState } from 'react'
 import { scope } from '../../app'
+import { sectionsOf } from '../../engine/chain'
 import { useChain, useDoc, useOnScreen } from '../../hooks'
 import { t } from '../../messages'
-import { type Field, planFields, type Section } from '../../schema/plan'
+import type { Field, Section } from '../../schema/plan'
 import { Button, IconButton } from '../../ui/Button'
 import { TextInput } from '../../ui/fields'
 import { FieldRow } from './FieldRow'
@@ -66,7 +67,7 @@ export function Inspector() {
   const node = useChain().find(({ role }) => role === 'main')
   const pipeline = node?.pipeline
   const [query, setQuery] = useState('')
-  const sections = useMemo(() => (node ? planFields(node.pipeline, node.mode, node.control) : []), [node])
+  const sections = useMemo(() => (node ? sectionsOf(node) : []), [node])
   const changed = useDoc((doc) => (node ? Object.keys(doc.params[node.id] ?? {}).length > 0 : false))
   const fields = sections.flatMap((section) => section.fields)
   const shown = matching(sections, query)

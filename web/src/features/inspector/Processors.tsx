@@ -3,11 +3,10 @@ import { useMemo } from 'react'
 import { addProcessor, moveProcessor, removeProcessor, type Side, setControl } from '../../doc/chain'
 import { MAX_PROCESSORS } from '../../doc/model'
 import { changeDoc } from '../../doc/store'
-import { type ChainNode, canControl, chainOf, processorsFor } from '../../engine/chain'
+import { type ChainNode, canControl, chainOf, processorsFor, sectionsOf } from '../../engine/chain'
 import { filesOf } from '../../engine/models'
 import { useCatalog, useDoc, useMode, useModels, useNeeds, usePipeline } from '../../hooks'
 import { t } from '../../messages'
-import { planFields } from '../../schema/plan'
 import { IconButton } from '../../ui/Button'
 import { Select, Switch } from '../../ui/controls'
 import { FilesState } from '../models/parts'
@@ -22,7 +21,7 @@ function Files({ node }: { node: ChainNode }) {
 
 function Processor({ side, node, index, of }: { side: Side; node: ChainNode; index: number; of: number }) {
   const { id, name, description } = node.pipeline
-  const fields = useMemo(() => planFields(node.pipeline, node.mode).flatMap((section) => section.fields), [node])
+  const fields = useMemo(() => sectionsOf(node).flatMap((section) => section.fields), [node])
   const move = (by: -1 | 1) => changeDoc(moveProcessor(side, id, by))
   return (
     <li

@@ -5,6 +5,7 @@ import { useCatalog, useChain, useModels, useNeeds } from '../../hooks'
 import { t } from '../../messages'
 import { Button } from '../../ui/Button'
 import { bytes } from '../../ui/format'
+import { KeyForm } from './KeyForm'
 import { amount, NoRoom, Progress, Trouble } from './parts'
 
 /** What the pipeline and its processors lack, with one way to get it all. `start`: then they start by themselves. */
@@ -35,6 +36,12 @@ export function MissingModels({ start = true }: { start?: boolean }) {
   const troubles = lacking.flatMap(({ need, model }) => refused[need.pipelineId] ?? model.progress?.error ?? [])
   const main = start ? (scope.pipeline()?.id ?? null) : null
   const starts = main !== null && startAfter === main
+  const secret = lacking.some(({ model }) => model.progress?.error_code === 'authentication')
+  const fetch = () =>
+    void scope.models.download(
+      lacking.map(({ need }) => need),
+      main,
+    )
   const tight = room !== null && room < missing
   return (
     <div className="mt-3 flex flex-col gap-3" data-testid="missing-models">
@@ -58,6 +65,7 @@ export function MissingModels({ start = true }: { start?: boolean }) {
           {troubles.map((text) => (
             <Trouble key={text}>{text}</Trouble>
           ))}
+          {secret && <KeyForm onStored={fetch} />}
           {tight && <NoRoom need={missing} room={room} />}
           <div className="flex flex-wrap items-center gap-2">
             {tight ? (
@@ -65,17 +73,7 @@ export function MissingModels({ start = true }: { start?: boolean }) {
                 {t.models.lookAgain}
               </Button>
             ) : (
-              <Button
-                variant="primary"
-                size="m"
-                data-testid="download-missing"
-                onClick={() =>
-                  void scope.models.download(
-                    lacking.map(({ need }) => need),
-                    main,
-                  )
-                }
-              >
+              <Button variant={secret ? 'outline' : 'primary'} size="m" data-testid="download-missing" onClick={fetch}>
                 <CloudDownload size={16} aria-hidden />
                 {troubles.length > 0
                   ? t.models.again
@@ -88,7 +86,7 @@ export function MissingModels({ start = true }: { start?: boolean }) {
               {t.models.details}
             </Button>
           </div>
-          {room !== null && !tight && <p className="num text-11 text-fg3">{t.models.room(bytes(room))}</p>}
+          {room !== null && !tight && <p className="text-11 text-fg3 max-md:hidden">{t.models.room(bytes(room))}</p>}
         </>
       )}
     </div>

@@ -8,6 +8,7 @@ import { t } from '../../messages'
 import { Button } from '../../ui/Button'
 import { bytes } from '../../ui/format'
 import { Sheet } from '../../ui/Sheet'
+import { KeyForm } from './KeyForm'
 import { amount, FilesState, NoRoom, Progress, Trouble } from './parts'
 
 function Found({ check }: { check: Check }) {
@@ -117,10 +118,13 @@ function ModelRow({ id }: { id: string }) {
         <h3 id={headingId} className="min-w-0 truncate text-13 font-semibold">
           {name}
         </h3>
-        <FilesState files={files} download={model.progress} />
+        <FilesState files={files} download={model.progress} brief />
       </div>
       {running && <Progress download={running} name={name} />}
       {!running && trouble && <Trouble>{trouble}</Trouble>}
+      {!running && model.progress?.error_code === 'authentication' && (
+        <KeyForm onStored={() => void scope.models.download([need])} />
+      )}
       {!running && tight && <NoRoom need={files.missing} room={room} />}
       {check && <Found check={check} />}
       <div className="flex flex-wrap items-center gap-2">
@@ -138,7 +142,7 @@ function ModelRow({ id }: { id: string }) {
         ) : (
           files.state !== 'complete' && (
             <Button
-              variant={tight ? 'outline' : 'primary'}
+              variant="outline"
               className="max-md:h-11"
               aria-describedby={headingId}
               data-testid={`download-${id}`}
@@ -189,7 +193,7 @@ function ModelList() {
           <ModelRow key={id} id={id} />
         ))}
       </ul>
-      {room !== null && known.length > 0 && <p className="num text-11 text-fg3">{t.models.room(bytes(room))}</p>}
+      {room !== null && known.length > 0 && <p className="text-11 text-fg3">{t.models.room(bytes(room))}</p>}
     </div>
   )
 }

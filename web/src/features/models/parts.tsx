@@ -25,7 +25,7 @@ interface Look {
   tone: string
 }
 
-function look(files: Files, download: Download | null | undefined): Look {
+function look(files: Files, download: Download | null | undefined, brief: boolean): Look {
   if (download?.is_downloading) {
     const text = t.models.percent(Math.floor(download.percentage ?? 0))
     return { icon: <CloudDownload size={13} aria-hidden />, text, tone: 'text-accent' }
@@ -38,17 +38,36 @@ function look(files: Files, download: Download | null | undefined): Look {
     case 'complete':
       return { icon: <CircleCheck size={13} aria-hidden />, text: t.models.complete, tone: 'text-ok' }
     case 'damaged':
-      return { icon: <TriangleAlert size={13} aria-hidden />, text: t.models.damaged(left), tone: 'text-warn' }
+      return {
+        icon: <TriangleAlert size={13} aria-hidden />,
+        text: brief ? t.models.brief.damaged : t.models.damaged(left),
+        tone: 'text-warn',
+      }
     case 'partial':
-      return { icon: <CircleDashed size={13} aria-hidden />, text: t.models.partial(left), tone: 'text-fg2' }
+      return {
+        icon: <CircleDashed size={13} aria-hidden />,
+        text: brief ? t.models.brief.partial : t.models.partial(left),
+        tone: 'text-fg2',
+      }
     case 'missing':
-      return { icon: <CloudDownload size={13} aria-hidden />, text: t.models.missing(left), tone: 'text-fg2' }
+      return {
+        icon: <CloudDownload size={13} aria-hidden />,
+        text: brief ? t.models.brief.missing : t.models.missing(left),
+        tone: 'text-fg2',
+      }
   }
 }
 
+interface FilesStateProps {
+  files: Files
+  download?: Download | null | undefined
+  /** Without the bytes to go. */
+  brief?: boolean
+}
+
 /** How a pipeline's files are, in one line. */
-export function FilesState({ files, download }: { files: Files; download?: Download | null | undefined }) {
-  const { icon, text, tone } = look(files, download)
+export function FilesState({ files, download, brief = false }: FilesStateProps) {
+  const { icon, text, tone } = look(files, download, brief)
   return (
     <span className={cx('flex items-center gap-1.5 text-11 whitespace-nowrap', tone)} data-files={files.state}>
       {icon}

@@ -99,7 +99,7 @@ function Narrow() {
         <div
           className={cx(
             'flex aspect-video max-h-[38vh] w-full shrink-0',
-            state === 'failed' ? 'min-h-66' : state === 'loading' ? 'min-h-52' : 'min-h-36',
+            state === 'failed' ? 'min-h-70' : state === 'loading' ? 'min-h-52' : 'min-h-36',
           )}
         >
           <Stage />

@@ -1,10 +1,11 @@
-import { TriangleAlert, X } from 'lucide-react'
+import { CloudDownload, TriangleAlert, X } from 'lucide-react'
 import { useState } from 'react'
 import { api } from '../../api/client'
 import { scope, uiStore } from '../../app'
 import { changeDoc, docStore } from '../../doc/store'
+import { isRunning } from '../../engine/models'
 import { sizeFor } from '../../engine/wire'
-import { useSession } from '../../hooks'
+import { useChain, useModels, useNeeds, usePipeline, useSession } from '../../hooks'
 import { t } from '../../messages'
 import { allFields } from '../../schema/plan'
 import { type Size, smallerSize } from '../../schema/resolution'
@@ -83,9 +84,15 @@ function actionsFor(code: string): Action[] {
 export function ErrorCard() {
   const error = useSession((session) => session.error)
   const [copied, setCopied] = useState(false)
+  const pipeline = usePipeline()
+  const needs = useNeeds(useChain())
+  const coming = useModels(({ models }) => needs.some((need) => isRunning(models[need.pipelineId]?.progress)))
   if (!error) return null
+  const fetching = error.code === 'models_missing' && coming && pipeline
   const fallback = { title: t.state.failed, body: error.message }
-  const { title, body } = t.errors.catalogue[error.code] ?? fallback
+  const { title, body } = fetching
+    ? { title: t.models.downloading(pipeline.name), body: t.models.meanwhile }
+    : (t.errors.catalogue[error.code] ?? fallback)
   const [first, ...others] = actionsFor(error.code)
   const copy = () => navigator.clipboard?.writeText(`${error.code}: ${error.message}`).then(() => setCopied(true))
   return (
@@ -101,7 +108,11 @@ export function ErrorCard() {
       </div>
       <div role="alert" data-testid="error-card" data-code={error.code}>
         <p className="flex items-start gap-2.5 pr-8 text-16 font-semibold">
-          <TriangleAlert size={20} className="mt-0.5 shrink-0 text-live" aria-hidden />
+          {fetching ? (
+            <CloudDownload size={20} className="mt-0.5 shrink-0 text-accent" aria-hidden />
+          ) : (
+            <TriangleAlert size={20} className="mt-0.5 shrink-0 text-live" aria-hidden />
+          )}
           {title}
         </p>
         <p className="mt-1.5 text-13 text-fg2">{body}</p>
