@@ -160,6 +160,13 @@ story('36c: what the disk has no room for is not begun', async (s) => {
   await s.page.unroute('**/api/v1/models')
   await s.page.getByRole('button', { name: 'Check again' }).click()
   await s.tid('download-missing').waitFor()
+
+  // The way without: what has its files stays, what has none is left out.
+  await s.choose('add-after', 'Color')
+  await s.page.getByRole('button', { name: 'Try passthrough' }).click()
+  await s.state('live')
+  assert.equal(await s.tid('node-before:scribble').count(), 0)
+  assert.equal(await s.tid('node-after:color').count(), 1)
 })
 
 story('36d: a running picture goes on while what was chosen next is fetched', async (s) => {

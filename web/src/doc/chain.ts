@@ -24,6 +24,14 @@ export function removeProcessor(side: Side, pipelineId: string) {
   return change(side, (list) => list.filter((id) => id !== pipelineId))
 }
 
+/** Leaves these out on both sides. */
+export function withoutProcessors(ids: ReadonlySet<string>) {
+  return (doc: ProjectDoc): ProjectDoc => {
+    const keep = (list: readonly string[]) => list.filter((id) => !ids.has(id))
+    return { ...doc, chain: { ...doc.chain, before: keep(doc.chain.before), after: keep(doc.chain.after) } }
+  }
+}
+
 export function moveProcessor(side: Side, pipelineId: string, by: -1 | 1) {
   return change(side, (list) => {
     const from = list.indexOf(pipelineId)

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import { type Params, pipelineSchema } from '../api/types'
-import { addProcessor, moveProcessor, removeProcessor, setControl } from '../doc/chain'
+import { addProcessor, moveProcessor, removeProcessor, setControl, withoutProcessors } from '../doc/chain'
 import { docSchema, MAX_PROCESSORS, newDoc, type ProjectDoc } from '../doc/model'
 import { parseDoc } from '../doc/store'
 import { chainOf, needOf } from './chain'
@@ -61,6 +61,8 @@ describe('the choice of processors', () => {
     expect(moveProcessor('before', 'color', -1)(doc).chain.before).toEqual(['color', 'edges'])
     expect(moveProcessor('before', 'color', 1)(doc).chain.before).toEqual(['edges', 'color'])
     expect(removeProcessor('before', 'edges')(doc).chain.before).toEqual(['color'])
+    const both = addProcessor('after', 'color')(doc)
+    expect(withoutProcessors(new Set(['color']))(both).chain).toMatchObject({ before: ['edges'], after: [] })
   })
 
   it('is bounded, and what it makes can be stored', () => {

@@ -2,6 +2,7 @@ import { CloudDownload, TriangleAlert, X } from 'lucide-react'
 import { useState } from 'react'
 import { api } from '../../api/client'
 import { scope, uiStore } from '../../app'
+import { withoutProcessors } from '../../doc/chain'
 import { changeDoc, docStore } from '../../doc/store'
 import { isRunning } from '../../engine/models'
 import { sizeFor } from '../../engine/wire'
@@ -69,8 +70,8 @@ function actionsFor(code: string): Action[] {
       const passthrough = scope.catalog.store.getState().pipelines.passthrough
       if (!passthrough) return []
       const run = () => {
-        const chain = { before: [], after: [], control: false }
-        changeDoc((doc) => ({ ...doc, pipelineId: passthrough.id, mode: 'video', chain }))
+        const missing = new Set(scope.missing().map((need) => need.pipelineId))
+        changeDoc((doc) => ({ ...withoutProcessors(missing)(doc), pipelineId: passthrough.id, mode: 'video' }))
         void scope.start()
       }
       return [{ label: t.errors.passthrough, run }]
