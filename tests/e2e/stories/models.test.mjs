@@ -201,7 +201,7 @@ story(
     await s.tid('open-models').press('Enter')
     const dialog = s.page.getByRole('dialog', { name: 'Models' })
     await dialog.waitFor()
-    assert.match(await s.tid('model-longlive').textContent(), /To download: about 14\.3 GB/)
+    assert.match(await s.tid('model-longlive').textContent(), /Download about 14\.3 GB/)
     await s.tid('download-scribble').press('Enter')
     await rowState(s, 'complete')
     const sideways = await s.eval(() => document.documentElement.scrollWidth > innerWidth)

@@ -122,6 +122,12 @@ story(
   async (s) => {
     // Made-up weights of the smallest size stand for the files; everything else is what a user gets.
     await s.page.route('**/api/v1/models/status*', (route) => route.fulfill({ json: { downloaded: true } }))
+    await s.page.route('**/api/v1/models', async (route) => {
+      const response = await route.fetch()
+      const list = await response.json()
+      for (const file of list.models.flatMap((model) => model.files)) Object.assign(file, { state: 'complete' })
+      await route.fulfill({ response, json: list })
+    })
     await s.page.route('**/api/v1/pipeline/load', (route) => {
       const body = route.request().postDataJSON()
       const family = body.pipelines.find(({ pipeline_id: id }) => id === 'longlive')
@@ -133,6 +139,7 @@ story(
       const { graph } = offer.postDataJSON().initialParameters
       return graph.edges.map((edge) => `${edge.from} > ${edge.to_node}.${edge.to_port}`)
     }
+    await s.page.reload()
     await s.pipeline('LongLive')
     await s.mode('Video')
     for (const side of ['width', 'height']) {
