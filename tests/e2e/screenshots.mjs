@@ -1,6 +1,6 @@
 import { mkdirSync, mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { Hub } from './lib/hub.mjs'
 import { webp } from './lib/media.mjs'
 import { IN_PAGE, ROOT } from './lib/paths.mjs'
@@ -21,12 +21,15 @@ const PROMPTS = ['a dog walking in grass', 'a robot walking on mars', 'a dragon 
 const [out = join(ROOT, 'docs/images'), ...asked] = process.argv.slice(2)
 const wanted = asked.length > 0 ? asked : ['perform']
 
-const FAMILY = {
-  'daydreamlive/Wan2.1-T2V-1.3B': ['config.json', 'Wan2.1_VAE.pth', 'google/umt5-xxl/tokenizer.json'],
-  'daydreamlive/WanVideo_comfy': ['umt5-xxl-enc-fp8_e4m3fn.safetensors'],
-  'daydreamlive/LongLive-1.3B': ['models/longlive_base.pt', 'models/lora.pt'],
-}
-const SCRIBBLE = ['daydreamlive/VACE-Annotators', 'scribble/anime_style/netG_A_latest.pth']
+const FAMILY = [
+  'Wan2.1-T2V-1.3B/config.json',
+  'Wan2.1-T2V-1.3B/Wan2.1_VAE.pth',
+  'Wan2.1-T2V-1.3B/google/umt5-xxl/tokenizer.json',
+  'WanVideo_comfy/umt5-xxl-enc-fp8_e4m3fn.safetensors',
+  'LongLive-1.3B/models/longlive_base.pt',
+  'LongLive-1.3B/models/lora.pt',
+]
+const SCRIBBLE = 'VACE-Annotators/scribble/anime_style/netG_A_latest.pth'
 
 /** Below the picture on a phone, beside it elsewhere. */
 async function tune(s) {
@@ -71,16 +74,14 @@ const VIEWS = {
     await s.tid('download-missing').waitFor()
   },
   async downloading(s) {
-    for (const [repository, paths] of Object.entries(FAMILY)) {
-      for (const path of paths) hub.hold(repository, path, 9 << 20)
-    }
+    for (const file of FAMILY) hub.fault(file, 'hold')
     await VIEWS.missing(s)
     await s.tid('download-missing').click()
     await s.page.locator('[data-testid="download-progress"]:not([data-bytes="0"])').first().waitFor()
     await sleep(3000)
   },
   async failed(s) {
-    hub.refuse(...SCRIBBLE, 403)
+    hub.refuse(SCRIBBLE, 403)
     await tune(s)
     await s.tid('open-models').click()
     await s.tid('download-scribble').click()
@@ -113,17 +114,18 @@ const VIEWS = {
 
 mkdirSync(out, { recursive: true })
 const folder = mkdtempSync(join(tmpdir(), 'scope-pictures-'))
-const hub = await Hub.start()
-for (const [repository, paths] of Object.entries(FAMILY)) {
-  for (const path of paths) hub.put(repository, path, Buffer.alloc(24 << 20, 'x'))
+for (const [index, file] of [...FAMILY, SCRIBBLE].entries()) {
+  const path = join(folder, 'hub', file)
+  mkdirSync(dirname(path), { recursive: true })
+  // A file's address is its content: no two are the same.
+  writeFileSync(path, Buffer.alloc(24 << 20, `${index}`))
 }
-hub.put(...SCRIBBLE, Buffer.alloc(1 << 20, 'x'))
+const hub = await new Hub(join(folder, 'hub')).start()
 const server = await new Server({ args: ['--hf-endpoint', hub.origin] }).start()
 const browser = await launch(folder)
 try {
   for (const view of wanted) {
     for (const [name, [width, height]] of Object.entries(SIZES)) {
-      hub.mend()
       await server.clear()
       // The usual picture is arranged on a wide page, where everything is within reach.
       const viewport = view === 'perform' ? { width: 1440, height: 900 } : { width, height }
@@ -148,5 +150,6 @@ try {
 } finally {
   await browser.close()
   await server.close()
+  await hub.close()
   rmSync(folder, { recursive: true, force: true })
 }

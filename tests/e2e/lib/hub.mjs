@@ -13,11 +13,12 @@ const LARGE = 100_000
 
 /** A server that hands out the files of a folder, REPOSITORY/PATH, as Hugging Face does, and misbehaves when it is told to. */
 export class Hub {
-  /** Every request for bytes: `{ file, range }`. */
+  /** Every request for bytes: `{ file, range, open }`; `open` until the answer has been sent or its client has gone. */
   asked = []
   #folder
   #blobs = new Map()
   #faults = new Map()
+  #refused = new Map()
   #server = createServer((request, response) => this.#answer(request, response))
 
   constructor(folder) {
@@ -45,6 +46,11 @@ export class Hub {
     this.#faults.set(file, [...(this.#faults.get(file) ?? []), kind])
   }
 
+  /** From now on everything asked about a file is answered with this status; with 200 it is handed out again. */
+  refuse(file, status) {
+    this.#refused.set(file, status)
+  }
+
   ranges(file) {
     return this.asked.filter((request) => request.file === file).map(({ range }) => range)
   }
@@ -55,6 +61,11 @@ export class Hub {
     if (blob) return this.#send(request, response, blob, readFileSync(join(this.#folder, blob)), {})
     const [, name, rest] = path.match(/^\/[\w-]+\/([\w.-]+)\/resolve\/main\/([\w./-]+)$/) ?? []
     const file = `${name}/${rest}`
+    const status = this.#refused.get(file) ?? 200
+    if (status !== 200) {
+      response.writeHead(status, { 'content-length': 0 }).end()
+      return
+    }
     let bytes
     try {
       bytes = readFileSync(join(this.#folder, file))
@@ -79,7 +90,11 @@ export class Hub {
       response.end()
       return
     }
-    this.asked.push({ file, range: request.headers.range ?? null })
+    const asked = { file, range: request.headers.range ?? null, open: true }
+    this.asked.push(asked)
+    response.once('close', () => {
+      asked.open = false
+    })
     const fault = this.#faults.get(file)?.shift()
     if (fault === 'flip') body[body.length >> 1] ^= 1
     if (fault !== 'cut' && fault !== 'hold') {

@@ -22,6 +22,7 @@ function Files({ node }: { node: ChainNode }) {
 function Processor({ side, node, index, of }: { side: Side; node: ChainNode; index: number; of: number }) {
   const { id, name, description } = node.pipeline
   const fields = useMemo(() => sectionsOf(node).flatMap((section) => section.fields), [node])
+  const touch = 'max-md:h-11 max-md:w-11'
   const move = (by: -1 | 1) => changeDoc(moveProcessor(side, id, by))
   return (
     <li
@@ -34,15 +35,24 @@ function Processor({ side, node, index, of }: { side: Side; node: ChainNode; ind
         </h4>
         {of > 1 && (
           <>
-            <IconButton label={t.processors.up(name)} disabled={index === 0} onClick={() => move(-1)}>
+            <IconButton label={t.processors.up(name)} className={touch} disabled={index === 0} onClick={() => move(-1)}>
               <ArrowUp size={14} aria-hidden />
             </IconButton>
-            <IconButton label={t.processors.down(name)} disabled={index === of - 1} onClick={() => move(1)}>
+            <IconButton
+              label={t.processors.down(name)}
+              className={touch}
+              disabled={index === of - 1}
+              onClick={() => move(1)}
+            >
               <ArrowDown size={14} aria-hidden />
             </IconButton>
           </>
         )}
-        <IconButton label={t.processors.remove(name)} onClick={() => changeDoc(removeProcessor(side, id))}>
+        <IconButton
+          label={t.processors.remove(name)}
+          className={touch}
+          onClick={() => changeDoc(removeProcessor(side, id))}
+        >
           <X size={14} aria-hidden />
         </IconButton>
       </div>
