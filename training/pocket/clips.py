@@ -21,7 +21,8 @@ scn = json.load(open(AS + "scenes.json"))
 SCN = scn["scenes"]
 PHR = scn["phrases"]
 decn = json.load(open(AS + "decor.json"))
-WORDS = json.load(open(AS + "words.json"))
+NAMES = {w for s in sub for n in s["names"] for w in n.split()}
+WORDS = [w for w in json.load(open(AS + "words.json")) if w not in NAMES]
 SID = {s["id"]: i for i, s in enumerate(sub)}
 # ---------------- atlas ----------------
 # tex ids: sprites r*P+c ; decor levels ; scene textures
@@ -192,7 +193,7 @@ def any_subject(r):
 
 def new_spec(r):
     p = {}
-    if r.random() < 0.10:
+    if r.random() < 0.06:
         a, m, b = r.choice(FOUR)
         p["subs"] = [SID[a]]
         p["motion"] = m
@@ -225,9 +226,9 @@ def new_spec(r):
     if x < 0.07:
         w = r.choice(list(PLW))
         p["count"] = w
-    elif x < 0.15:
+    elif x < 0.19:
         p["subs"].append(any_subject(r))
-    elif x < 0.165:
+    elif x < 0.205:
         p["subs"] = []
     p["cam"] = r.choice(["none"] * 5 + ["zoom", "sway", "shake"])
     p["dec"] = [(r.random(), r.uniform(0, 1), r.random()) for _ in range(3)]

@@ -6,7 +6,8 @@
 The first call copies what it needs to a folder of its own and starts the training in a session of its own, which runs on
 while files travel; every call waits, fits the rest of the plan into the seconds left, and hands out the newest checkpoint.
 `--join` puts a checkpoint into `models/pocket` and notes how far it is in `data/lease`; when both travel again, a fresh
-machine goes on from there. At the end of the plan the model is scored, and a last call brings the report.
+machine goes on from there. At the end of the plan the model is scored, and with the same judge the one it began with, and
+a last call brings the report. Two GPUs share every step.
 """
 
 import argparse
@@ -25,7 +26,9 @@ HOME = pathlib.Path(os.environ.get("POCKET_LEASE", "/tmp/pocket-lease"))
 NOTE = paths.DATA / "lease" / "state.json"
 ENDS = {"I": 150, "A": 600, "B": 960, "C": 1350}  # seconds of training; stretched to the lease
 # seconds: a machine's start, compilation, sheets and score, and what is never used
-START, WARM, FINAL, MARGIN = 120, 110, 190, 45
+START, WARM, FINAL, MARGIN = 120, 150, 190, 45
+# Clips and images a step, for each attempt and GPU. Less would be no faster: an H200 waits for the processor even so.
+BATCHES = [(48, 1024), (48, 1024), (24, 512)]
 FILES = ("dit.0.safetensors", "dit.1.safetensors", "text.safetensors", "state.json")
 
 
@@ -58,7 +61,10 @@ def unpacked(dry):
     shutil.copytree(paths.ASSETS, HOME / "training" / "data" / "assets")
     model = HOME / "models" / "pocket"
     shutil.copytree(paths.MODEL, model, ignore=shutil.ignore_patterns("parity*", "*.md"))
+    if not NOTE.exists():  # after a resumption the model that travelled is a checkpoint
+        shutil.copytree(model, HOME / "models" / "before")
     (HOME / "ae").mkdir()
+    (HOME / "ae" / "AE_DONE").write_text("ok")
     for name in ("ae_latent", "ae"):
         shutil.copy(model / "ae.safetensors", HOME / "ae" / f"{name}.safetensors")
     if (paths.TRAINING / "weights.json").exists():
@@ -84,25 +90,73 @@ def begin(dry):
     return at
 
 
+def gpus(dry):
+    """How many processes train together."""
+    if dry:
+        return 2
+    import torch
+
+    return min(2, torch.cuda.device_count())
+
+
+def start(gpu, *args):
+    """A module of this package on the GPU `gpu`; the others stay visible to NCCL."""
+    seen = ",".join(str((gpu + i) % 2) for i in range(2))
+    env = {**os.environ, "CUDA_VISIBLE_DEVICES": seen} if gpus(False) == 2 else None
+    return subprocess.Popen([sys.executable, "-m", *map(str, args)], env=env)
+
+
+def together(jobs):
+    """Wait until the first ends or any fails, end the others, and return the exit code of the one that failed, or 0."""
+    while jobs[0].poll() is None and not any(j.poll() for j in jobs):
+        time.sleep(0.5)
+    code = next((c for c in (j.poll() for j in jobs) if c), 0)
+    for j in jobs:
+        j.kill()
+        j.wait()
+    return code
+
+
+def train(dry, attempt):
+    """One attempt from the newest checkpoint: at first on all GPUs, then on one, then with smaller batches."""
+    out, saved = HOME / "out", HOME / "out" / "saved"
+    note = state(saved) or json.loads((HOME / "note.json").read_text())
+    world = gpus(dry) if attempt == 0 else 1
+    batch, images = BATCHES[attempt]
+    args = ["pocket.train_dit", "--plan", HOME / "plan.json", "--ae", HOME / "ae", "--out", out]
+    init = saved if saved.exists() else HOME / "models" / "pocket"
+    args += ["--init", init, "--at", note["seconds"], "--world", world]
+    args += ["--batch", batch, "--images", images, "--dry" if dry else "--warm"]
+    args += ["--weights", HOME / "weights.json"] if (HOME / "weights.json").exists() else []
+    args += ["--distilled"] if note["phase"] == "C" else []
+    return together([start(rank, *args, "--rank", rank) for rank in range(world)])
+
+
+def score(dry):
+    """Score the model, and with the same judge the one that training began with."""
+    model, before, judge = HOME / "models" / "pocket", HOME / "models" / "before", HOME / "score" / "judge.pt"
+    more = ["--dry"] if dry else ["--device", "cuda", "--minutes", 0.75, "--rounds", 3, "--long", 600]
+    jobs = [start(0, "pocket.score", "--model", model, "--out", HOME / "score", *more)]
+    while before.exists() and not judge.exists() and jobs[0].poll() is None:
+        time.sleep(0.5)
+    if before.exists() and judge.exists():
+        jobs.append(start(1, "pocket.score", "--model", before, "--out", HOME / "before", "--judge", judge, *more))
+    return [j.wait() for j in jobs]
+
+
 def daemon(dry):
-    """Train, if that fails again from the newest checkpoint with smaller batches, then score."""
-    run = lambda *args: subprocess.run([sys.executable, "-m", *args], check=False).returncode
-    model, out, saved = HOME / "models" / "pocket", HOME / "out", HOME / "out" / "saved"
+    """Train, then score, whatever of the training worked."""
+    model, saved = HOME / "models" / "pocket", HOME / "out" / "saved"
     for attempt in range(3):
-        note = state(saved) or json.loads((HOME / "note.json").read_text())
-        init = saved if saved.exists() else model
-        more = ["--weights", str(HOME / "weights.json")] if (HOME / "weights.json").exists() else []
-        code = run("pocket.train_dit", "--plan", str(HOME / "plan.json"), "--ae", str(HOME / "ae"), "--out", str(out),
-                   "--init", str(init), "--batch", str(48 - 12 * attempt), "--images", str(1024 - 256 * attempt), "--at", str(note["seconds"]), *more, *["--distilled"] * (note["phase"] == "C"), "--dry" if dry else "--warm")  # fmt: skip
+        code = train(dry, attempt)
         print("training ended with", code, flush=True)
-        if code == 0 or (out / "DIT_DONE").exists():
+        if code == 0 or (HOME / "out" / "DIT_DONE").exists():
             break
     if saved.exists():
         (model / "dit.safetensors").unlink(missing_ok=True)
         for f in FILES:
             shutil.copy(saved / f, model / f)
-        print("score ended with", run("pocket.score", "--model", str(model), "--out", str(HOME / "score"),
-              *(["--dry"] if dry else ["--device", "cuda", "--minutes", "0.75", "--rounds", "3", "--long", "600"])), flush=True)  # fmt: skip
+        print("score ended with", score(dry), flush=True)
     (HOME / "done").write_text("ok")
 
 
@@ -131,7 +185,7 @@ def hand_out(to):
     if (HOME / "done").exists() and (to / "state.json").exists():
         (to / "state.json").write_text(json.dumps(state(to) | {"done": True}))
     with tarfile.open(to / "report.tar", "w") as tar:
-        for pattern in ("log.txt", "plan.json", "out/*.webp", "out/*.json", "out/*.log", "score/*"):
+        for pattern in ("log.txt", "plan.json", "out/*.webp", "out/*.json", "out/*.log", "score/*", "before/score.*"):
             for f in sorted(HOME.glob(pattern)):
                 tar.add(f, str(f.relative_to(HOME)))
     for f in sorted(to.iterdir()):

@@ -188,8 +188,9 @@ def castle(rs, var, far, mid):
     s = dayscene(rs, var)
     s.put("rainbow", 300, HOR, 100, al=0.6)
     far.hills(rs, HOR - 8, 16, c(150, 190, 200), c(120, 175, 150))
-    far.put("castle", 100 + 150 * var, HOR + 2, 78, c(200, 220, 240), 0.12)
-    far.put("castle", 500 + 60 * var, HOR + 2, 60, c(200, 220, 240), 0.25)
+    for k in range(4):  # a frame shows a third of the layer: none may be without a castle
+        x = 60 + 64 * var + WP // 4 * k
+        far.put("castle", x, HOR + 2, 64 if k % 2 else 82, c(200, 220, 240), 0.25 if k % 2 else 0.12)
     scatter(mid, rs, ["pine", "tree", "tulip", "blossom"], 10, HOR + 8, 22, 46)
     g = ground(
         rs,

@@ -282,7 +282,8 @@ def run(model, out, dev, say, rounds=1, long=0, minutes=8.0, amp=contextlib.null
         judge.load_state_dict(kept)
     else:
         judge, ceiling = learn(half, dev, minutes * 60, say, 16 if dry else None)
-        torch.save(judge.state_dict() | {"ceiling": ceiling}, out / "judge.pt")
+        torch.save(judge.state_dict() | {"ceiling": ceiling}, out / "judge.tmp")
+        (out / "judge.tmp").replace(out / "judge.pt")
     asked = cases(rounds)[: 2 if dry else None]
     video = pictures(half, make(model, asked, 6, dev, amp, 0))
     rows = answers(judge, video, asked, dev)

@@ -123,6 +123,7 @@ SUB = [
     ("tractor", "1f69c", ["tractor"], "drive", "shake", 1.15),
     ("sailboat", "26f5", ["sailboat", "boat", "yacht"], "sail", "float", 1.25),
     ("ship", "1f6a2", ["ship", "cruise ship", "ferry"], "sail", "float", 1.3),
+    ("unicorn", "1f984", ["unicorn", "magic unicorn"], "walk", "chibi:245,240,250:220,205,240", 1.2),
 ]
 
 

@@ -8,11 +8,13 @@ Phases (the plan says when each ends):
     B  the same against the model's own samples as past frames, so that endless roll-outs hold
     C  distillation to few steps: the student jumps to where a guided multi-step teacher ends, own samples as past
 Video-to-video pairs run through all phases: noise over a *twin* clip (same layout, other subject, scene or colours), the
-captioned clip as target. With `--rank/--world` a second process joins at phase A and gradients are averaged.
+captioned clip as target. With `--rank/--world` a second process joins, at phase A or (with `--at`) before the first step, and
+gradients are averaged.
 """
 
 import argparse
 import copy
+import datetime
 import json
 import pathlib
 import random
@@ -264,6 +266,7 @@ def main():
 
     fr = torch.arange(NL, device=dev)
     step = 0
+    depth = random.Random(1)  # the same in every process, so that none waits for another's longer past
     teacher = None
     guidance = GUIDANCE
 
@@ -311,7 +314,7 @@ def main():
 
             with torch.no_grad(), amp():
                 # 2 to 4 generations deep: an endless stream sees the copy of a copy
-                zc, x0 = own_samples(z, zc, txt, cs, times, random.choice((2, 2, 3, 4) if ph == "B" else (2, 3)))
+                zc, x0 = own_samples(z, zc, txt, cs, times, depth.choice((2, 2, 3, 4) if ph == "B" else (2, 3)))
         r = lambda: torch.rand(B, NL, device=dev)
         if ph != "C":
             t = frame_times((B, NL))
@@ -371,6 +374,7 @@ def main():
             init_method=f"file://{out.resolve()}/rendezvous",
             rank=a.rank,
             world_size=a.world,
+            timeout=datetime.timedelta(seconds=120),  # a process that lost the other one ends instead of waiting
         )
         dist = d
         tensors = [p.data for p in params] + ema + list(momentum.values())
@@ -383,6 +387,18 @@ def main():
         d.broadcast(at, 0)
         step = int(at)
         say("joined")
+
+    def meet():
+        """Let the other processes in, if they come in time."""
+        others = [out / f"ready{r}" for r in range(1, a.world)] + [pathlib.Path(a.ae) / "AE_DONE"]
+        wait = time.time()
+        while not (met := all(f.exists() for f in others)) and time.time() - wait < 90:
+            time.sleep(0.2)
+        if not met:
+            say("no second process: going on alone")
+            return
+        (out / "join").write_text("go")
+        join()
 
     def optimise(loss, f, ema_rate):
         adam.zero_grad(set_to_none=True)
@@ -498,43 +514,34 @@ def main():
         while not all(p.filled for p in videos):
             refill(qv, videos)
         warm_up()
-    if a.rank or a.dry:
-        if a.rank:
-            (out / f"ready{a.rank}").write_text("ok")
-            if dev == "cuda":
-                torch.cuda.empty_cache()
-            while not (out / "join").exists():
-                time.sleep(0.1)
+    if a.rank:
+        (out / f"ready{a.rank}").write_text("ok")
+        if dev == "cuda":
+            torch.cuda.empty_cache()
+        while not (out / "join").exists():
+            time.sleep(0.1)
+        if a.at is None:
             adopt()
             fill_videos()
-            join()
-    if a.at is not None:
+        join()
+    elif a.at is not None:
+        if a.world > 1:
+            meet()
         clock.start(a.at)
         (out / "started").write_text("ok")
     t_start, acc, last, count = clock.now() if a.at is None else 0.0, 0.0, time.time(), 0
     progress = torch.zeros(2, device=dev)
     history = []
-    for ph in "IABC" if not a.rank else "ABC":
-        if clock.end(ph) <= (a.at or 0.0 if a.dry else clock.now()):
+    for ph in "ABC" if a.rank and a.at is None else "IABC":
+        if clock.end(ph) <= (a.at if a.at is not None else 0.0 if a.dry else clock.now()):
             continue
         if ph in "BC" and not using_final:
             while not adopt():
                 time.sleep(0.3)
         if ph in "ABC" and videos[0].total < 500:
             fill_videos()
-        if ph == "A" and a.world > 1 and a.rank == 0:
-            ok = lambda: (
-                all((out / f"ready{r}").exists() for r in range(1, a.world))
-                and (pathlib.Path(a.ae) / "AE_DONE").exists()
-            )
-            wait = time.time()
-            while not ok() and time.time() - wait < 90:
-                time.sleep(0.2)
-            if ok():
-                (out / "join").write_text("go")
-                join()
-            else:
-                say("no second process: going on alone")
+        if ph == "A" and a.world > 1 and a.rank == 0 and a.at is None:
+            meet()
         p0, s0 = clock.now(), step
         if a.at is not None:  # as if it had never been interrupted
             p0 = max([0.0] + [clock.end(p) for p in "IABC"[: "IABC".index(ph)]])
