@@ -4,10 +4,11 @@
 
 mod common;
 
-use common::{Plugins, chunk, load, pictures, rogue};
+use common::{Plugins, chunk, load, pictures, rogue, watched};
 use scope_frame::Image;
 use scope_pipelines::{GenerateError, LoadError, Registry};
 use serde_json::json;
+use std::time::Duration;
 
 fn installed() -> (Plugins, Registry) {
     let plugins = Plugins::new();
@@ -52,6 +53,29 @@ fn every_misdeed_is_one_failed_chunk_that_says_what_happened() {
     assert!(text.contains("more than 4096") || text.contains("does not read its messages"), "{text}");
     let error = misbehave(&registry, "no memory");
     assert!(error.is_fatal() && error.to_string().contains("1 GiB was not to be had"), "{error}");
+}
+
+#[test]
+fn a_session_ends_without_waiting_for_the_chunk_of_another() {
+    let (_plugins, registry) = installed();
+    let (loaded, _) = load(&registry, "rogue", rogue("behave")).unwrap();
+    let mut busy = loaded.start().unwrap();
+    let mut other = Some(loaded.start().unwrap());
+    let input = [Image::solid(16, 16, [1, 2, 3]).unwrap()];
+    let mut ended_within = Vec::new();
+    // In the midst of a chunk, which goes on only after this.
+    let mut emit = |_| {
+        let other = other.take();
+        let (tell, told) = std::sync::mpsc::channel();
+        std::thread::spawn(move || {
+            drop(other);
+            tell.send(()).ok();
+        });
+        ended_within.push(told.recv_timeout(Duration::from_secs(20)).is_ok());
+    };
+    watched(&mut *busy, 1, &input, json!({}), &mut emit).unwrap();
+    assert_eq!(ended_within, [true]);
+    chunk(&mut *busy, 2, &input, json!({})).unwrap();
 }
 
 #[test]

@@ -145,8 +145,8 @@ pub struct TinyAutoencoder {
     config: TaeConfig,
     encoder: Encoder,
     decoder: Decoder,
-    /// Where the network's latents are not normalised: on both sides with raw latents, else on the encoder's.
-    statistics: Option<Statistics>,
+    /// Between the network's latents and those that are asked for.
+    statistics: Statistics,
 }
 
 impl TinyAutoencoder {
@@ -158,11 +158,9 @@ impl TinyAutoencoder {
         let statistics = if config.own_statistics {
             let channels = [config.latent_channels];
             let mean = loader.values("latents_mean", &channels)?;
-            Some(Statistics::new(loader.device(), &mean, &loader.values("latents_std", &channels)?)?)
-        } else if config.raw_latents {
-            Some(Statistics::wan(loader.device())?)
+            Statistics::new(loader.device(), &mean, &loader.values("latents_std", &channels)?)?
         } else {
-            None
+            Statistics::wan(loader.device())?
         };
         Ok(Self {
             encoder: Encoder::load(&loader.at("encoder"), &config)?,
@@ -203,9 +201,10 @@ impl VideoAutoencoder for TinyAutoencoder {
             latents.push(memory.pass(|pass| self.encoder.run(pass, &group))?);
         }
         let latents = joined(latents)?;
-        match (&self.statistics, scale) {
-            (Some(statistics), LatentScale::Normalised) => Ok(statistics.normalise(latents)?),
-            // TAE has learnt normalised latents: it knows no others.
+        let is_raw = self.config.raw_latents || self.config.own_statistics;
+        match (is_raw, scale) {
+            (true, LatentScale::Normalised) => Ok(self.statistics.normalise(latents)?),
+            (false, LatentScale::Raw) => Ok(self.statistics.denormalise(latents)?),
             _ => Ok(latents),
         }
     }
@@ -228,9 +227,10 @@ impl VideoAutoencoder for TinyAutoencoder {
             let (found, expected) = (latent.dim(0).to_string(), "one at a time".to_owned());
             return Err(VaeError::Input { what: "latent frames", found, expected });
         }
-        let latent = match &self.statistics {
-            Some(statistics) if self.config.raw_latents => statistics.denormalise(latent.clone())?,
-            _ => latent.clone(),
+        let latent = if self.config.raw_latents {
+            self.statistics.denormalise(latent.clone())?
+        } else {
+            latent.clone()
         };
         let frames = memory.pass(|pass| self.decoder.run(pass, latent))?;
         let frames = unpacked(frames, self.config.patch)?;
@@ -516,5 +516,32 @@ mod tests {
         let net = TaeConfig::full().description();
         assert_eq!((net.tensors().len(), net.parameters()), (128, 11_315_539));
         assert_eq!(TaeConfig::of(&RandomWeights::new(&[&net], 0)).unwrap(), TaeConfig::full());
+    }
+
+    #[test]
+    fn models_get_the_latents_that_they_know_from_either_network() {
+        let device = scope_engine::Device::from(scope_engine::Cpu::new(None).unwrap());
+        let pixels = Tensor::from_fn(&device, &[1, 16, 16, 3], |values| {
+            values.iter_mut().enumerate().for_each(|(i, value)| *value = (i as f32 * 0.37).sin());
+        })
+        .unwrap();
+        for raw_latents in [false, true] {
+            let config = TaeConfig {
+                encoder_widths: [8; 4],
+                decoder_widths: [16, 8, 8, 8],
+                raw_latents,
+                ..TaeConfig::full()
+            };
+            let weights = RandomWeights::new(&[&config.description()], 1);
+            let loader = Loader::new(&weights, &device, crate::weights::Precision::F32);
+            let vae = TinyAutoencoder::load(&loader, config).unwrap();
+            let encode = |scale| vae.encode(&mut EncoderMemory::default(), &pixels, scale).unwrap();
+            let (raw, normalised) = (encode(LatentScale::Raw), encode(LatentScale::Normalised));
+            let statistics = Statistics::wan(&device).unwrap();
+            let expected = statistics.normalise(raw).unwrap();
+            for (found, expected) in normalised.to_vec().iter().zip(expected.to_vec()) {
+                assert!((found - expected).abs() < 1e-4, "{found} for {expected}");
+            }
+        }
     }
 }

@@ -94,6 +94,19 @@ pub(crate) fn chunk(
     pictures: &[Image],
     parameters: Value,
 ) -> Result<(Vec<Output>, ChunkReport), GenerateError> {
+    let mut outputs = Vec::new();
+    let report = watched(generator, index, pictures, parameters, &mut |output| outputs.push(output))?;
+    Ok((outputs, report))
+}
+
+/// The same; `emit` gets each output as soon as it comes.
+pub(crate) fn watched(
+    generator: &mut dyn Generator,
+    index: u64,
+    pictures: &[Image],
+    parameters: Value,
+    emit: &mut (dyn FnMut(Output) + Send),
+) -> Result<ChunkReport, GenerateError> {
     let snapshot = ParameterStore::new(&map(parameters)).take();
     let frames = pictures.iter().zip(1..);
     let frames = frames.map(|(image, i)| Frame::new(image.clone(), Timestamp::from_micros(i * 1000)));
@@ -111,9 +124,7 @@ pub(crate) fn chunk(
         now: Timestamp::from_micros(0),
         effort: 0,
     };
-    let mut outputs = Vec::new();
-    let report = generator.generate(chunk, &mut |output| outputs.push(output))?;
-    Ok((outputs, report))
+    generator.generate(chunk, emit)
 }
 
 /// The pictures among outputs, with their capture times.
