@@ -66,7 +66,7 @@ fn a_session_ends_without_waiting_for_the_chunk_of_another() {
     // In the midst of a chunk, which goes on only after this.
     let mut emit = |_| {
         let other = other.take();
-        let (tell, told) = std::sync::mpsc::channel();
+        let (tell, told) = std::sync::mpsc::sync_channel(1);
         std::thread::spawn(move || {
             drop(other);
             tell.send(()).ok();
