@@ -3,11 +3,12 @@
 
 mod common;
 
-use common::{Session, map, torch};
-use scope_engine::{Cpu, Device, Tensor};
+use common::{Session, Tensors, TorchValue, map, torch};
+use scope_engine::{Cpu, Device, Tensor, ops};
 use scope_frame::{Frame, Image, PixelFormat, Timestamp};
 use scope_models::checkpoint::{Checkpoint, NetworkDescription};
-use scope_models::processors::{ContourConfig, ContourNet, Interpolator, RifeConfig};
+use scope_models::frames::flow_colors;
+use scope_models::processors::{ContourConfig, ContourNet, Interpolator, Raft, RaftConfig, RifeConfig};
 use scope_models::weights::{Loader, Precision};
 use scope_pipelines::{Compute, LoadError, LoadParams, LoadedPipeline, Registry};
 use scope_store::ModelFolder;
@@ -22,6 +23,31 @@ const CONTOURS: ContourConfig = ContourConfig { widths: [8, 8, 16] };
 const RIFE: RifeConfig = RifeConfig { widths: [16, 16, 8, 8] };
 const SCRIBBLE_FILE: &str = "VACE-Annotators/scribble/anime_style/netG_A_latest.pth";
 const RIFE_FILE: &str = "RIFE/flownet.pkl";
+const SMALL_FLOW_FILE: &str = "RAFT/raft_small_C_T_V2-01064c6d.pth";
+const LARGE_FLOW_FILE: &str = "RAFT/raft_large_C_T_SKHT_V2-ff5fadd5.pth";
+
+fn flow(large: bool) -> RaftConfig {
+    RaftConfig {
+        features: [8, 8, 8, 8, 16],
+        context: [8, 8, 8, 8, 20],
+        radius: if large { 2 } else { 1 },
+        seen: if large { vec![8, 12] } else { vec![8] },
+        flow: [8, 4],
+        motion: 12,
+        hidden: 8,
+        head: 8,
+        mask: large.then_some(8),
+    }
+}
+
+/// Counters are whole numbers.
+fn with_counters(tensors: Tensors) -> Tensors {
+    let value = |name: &str, value| match name.ends_with("num_batches_tracked") {
+        true => TorchValue::tensor("LongStorage", 8, &[], vec![7, 0, 0, 0, 0, 0, 0, 0]),
+        false => value,
+    };
+    tensors.into_iter().map(|(name, old)| (name.clone(), value(&name, old))).collect()
+}
 
 fn put(folder: &TempDir, name: &str, bytes: &[u8]) {
     let path = folder.path().join(name);
@@ -42,12 +68,18 @@ fn models() -> TempDir {
         all.map(|(name, value)| (format!("module.{name}"), value)).collect()
     });
     put(&folder, RIFE_FILE, &rife);
+    put(&folder, SMALL_FLOW_FILE, &torch(&flow(false).description(), 3, with_counters));
+    put(&folder, LARGE_FLOW_FILE, &torch(&flow(true).description(), 4, with_counters));
     folder
 }
 
 fn load(folder: &Path, id: &str) -> Result<Arc<dyn LoadedPipeline>, LoadError> {
+    load_with(folder, id, json!({}))
+}
+
+fn load_with(folder: &Path, id: &str, params: Value) -> Result<Arc<dyn LoadedPipeline>, LoadError> {
     let registry = Registry::with_models(&ModelFolder::new(folder), Compute::default());
-    registry.get(id).unwrap().load(&LoadParams::new(map(json!({}))), &|_| {})
+    registry.get(id).unwrap().load(&LoadParams::new(map(params)), &|_| {})
 }
 
 fn picture(width: u32, height: u32, step: u32) -> Image {
@@ -84,8 +116,10 @@ fn schemas_are_what_clients_expect() {
     let folder = TempDir::new().unwrap();
     let registry = Registry::with_models(&ModelFolder::new(folder.path()), Compute::default());
     let rife_page = json!("https://github.com/hzwer/Practical-RIFE");
+    let flow_page = json!("https://pytorch.org/vision/main/models/raft.html");
     for (id, name, title, usage, page) in [
         ("scribble", "Scribble", "ScribbleConfig", "preprocessor", Value::Null),
+        ("optical-flow", "Optical Flow", "OpticalFlowConfig", "preprocessor", flow_page),
         ("rife", "RIFE", "RIFEConfig", "postprocessor", rife_page),
     ] {
         let mut facts = facts.clone();
@@ -102,6 +136,13 @@ fn schemas_are_what_clients_expect() {
         facts["config_schema"]["title"] = title.into();
         let mut ours = registry.get(id).unwrap().schema().to_value();
         ours.as_object_mut().unwrap().remove("description");
+        if id == "optical-flow" {
+            facts["config_schema"]["properties"]["model_size"] = json!({
+                "default": "small", "enum": ["small", "large"], "title": "Model Size", "type": "string",
+            });
+            let ours = ours["config_schema"]["properties"]["model_size"].as_object_mut().unwrap();
+            assert!(ours.remove("ui").is_some() && ours.remove("description").is_some());
+        }
         assert_eq!(ours, facts);
     }
 }
@@ -153,9 +194,74 @@ fn rife_puts_a_picture_between_two_at_the_time_between() {
 }
 
 #[test]
+fn optical_flow_shows_how_each_picture_moved_from_the_one_before() {
+    let folder = models();
+    let device = Device::from(Cpu::new(None).unwrap());
+    for (params, name, large) in [
+        (json!({}), SMALL_FLOW_FILE, false),
+        (json!({"model_size": "small"}), SMALL_FLOW_FILE, false),
+        (json!({"model_size": "large"}), LARGE_FLOW_FILE, true),
+    ] {
+        let loaded = load_with(folder.path(), "optical-flow", params).unwrap();
+        let file = Checkpoint::open(folder.path().join(name)).unwrap();
+        assert_eq!(RaftConfig::of(&file).unwrap(), flow(large));
+        let network = Raft::load(&Loader::new(&file, &device, Precision::F32), &flow(large)).unwrap();
+        let features = |image: &Image| {
+            let (width, height) = image.size();
+            let bytes = [1, height as usize, width as usize, 3];
+            let bytes = Tensor::from_u8(&device, &bytes, image.data()).unwrap();
+            network.features(&ops::resize_bytes(&bytes, [512, 512], [0.0, 1.0]).unwrap()).unwrap()
+        };
+        let mut session = Session::new(&loaded, json!({}));
+        let pictures: Vec<Image> = (0..3).map(|step| picture(80, 60, step * 2)).collect();
+        let white = Image::solid(80, 60, [255; 3]).unwrap();
+        assert_eq!(chunk(&mut session, pictures[0].clone(), 100), [(white.clone(), 100)]);
+        for (index, at) in [(1, 140), (2, 180)] {
+            let shown = chunk(&mut session, pictures[index].clone(), at);
+            assert_eq!((shown.len(), shown[0].1), (1, at));
+            let moved = network.flow(&features(&pictures[index - 1]), &features(&pictures[index])).unwrap();
+            let colours = flow_colors(&moved).unwrap();
+            let colours = Tensor::from_u8(&device, &[1, 512, 512, 3], &colours).unwrap();
+            let expected = ops::resize_bytes(&colours, [60, 80], [0.0, 1.0]).unwrap().to_vec();
+            close(&shown[0].0, expected.into_iter());
+            assert_ne!(shown[0].0, white);
+        }
+        // Nothing moves from a picture of another size, nor after a cut.
+        let shown = chunk(&mut session, picture(30, 20, 0), 220);
+        assert_eq!(shown, [(Image::solid(30, 20, [255; 3]).unwrap(), 220)]);
+        assert_ne!(chunk(&mut session, picture(30, 20, 5), 260)[0].0, shown[0].0);
+        session.run.reset();
+        assert_eq!(chunk(&mut session, picture(30, 20, 9), 300)[0].0, shown[0].0);
+        // Sessions share the network and nothing else.
+        let other = chunk(&mut Session::new(&loaded, json!({})), pictures[1].clone(), 0);
+        assert_eq!(other, [(white, 0)]);
+    }
+}
+
+#[test]
+fn sizes_that_no_network_has_are_refused() {
+    let folder = models();
+    for size in [json!("medium"), json!(2), json!(["small"])] {
+        let error = load_with(folder.path(), "optical-flow", json!({"model_size": size})).err().unwrap();
+        assert_eq!(error.code(), "invalid_parameters");
+        assert!(error.to_string().contains("small, large"), "{error}");
+    }
+    // It means nothing to the others.
+    assert!(load_with(folder.path(), "scribble", json!({"model_size": "medium"})).is_ok());
+    fs::remove_file(folder.path().join(LARGE_FLOW_FILE)).unwrap();
+    assert!(load(folder.path(), "optical-flow").is_ok());
+    let error = load_with(folder.path(), "optical-flow", json!({"model_size": "large"})).err().unwrap();
+    assert!(error.to_string().contains("raft_large"), "{error}");
+}
+
+#[test]
 fn files_that_are_missing_or_of_another_network_are_named() {
     let empty = TempDir::new().unwrap();
-    for (id, name) in [("scribble", "netG_A_latest.pth"), ("rife", "flownet.pkl")] {
+    for (id, name) in [
+        ("scribble", "netG_A_latest.pth"),
+        ("optical-flow", "raft_small_C_T_V2-01064c6d.pth"),
+        ("rife", "flownet.pkl"),
+    ] {
         let error = load(empty.path(), id).err().unwrap();
         assert_eq!(error.code(), "models_missing");
         let error = error.to_string();
@@ -165,6 +271,14 @@ fn files_that_are_missing_or_of_another_network_are_named() {
     put(&folder, SCRIBBLE_FILE, &torch(&RIFE.description(), 1, |tensors| tensors));
     let error = load(folder.path(), "scribble").err().unwrap().to_string();
     assert!(error.contains("model0.1.weight"), "{error}");
+    put(&folder, SMALL_FLOW_FILE, &torch(&CONTOURS.description(), 1, |tensors| tensors));
+    let error = load(folder.path(), "optical-flow").err().unwrap().to_string();
+    assert!(error.contains("feature_encoder") || error.contains("update_block"), "{error}");
+    let mut narrow = flow(false);
+    narrow.context[4] = narrow.hidden;
+    put(&folder, SMALL_FLOW_FILE, &torch(&narrow.description(), 1, |tensors| tensors));
+    let error = load(folder.path(), "optical-flow").err().unwrap().to_string();
+    assert!(error.contains("context_encoder.conv"), "{error}");
     let mut wrong = CONTOURS.description();
     wrong.tensor("extra.weight", &[1]);
     put(&folder, SCRIBBLE_FILE, &torch(&wrong, 1, |tensors| tensors));

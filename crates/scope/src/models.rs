@@ -76,7 +76,7 @@ pub(crate) fn run(options: &Options, command: &ModelsCommand) -> Result<ExitCode
             ModelsCommand::List { json } => list(&store, *json).await,
             ModelsCommand::Download { pipeline, vae, no_vace, json } => {
                 let usual = Settings::default();
-                let chosen = Settings { vae_type: vae.unwrap_or(usual.vae_type), vace: !no_vace };
+                let chosen = Settings { vae_type: vae.unwrap_or(usual.vae_type), vace: !no_vace, ..usual };
                 let settings = (vae.is_some() || *no_vace).then_some(chosen);
                 download(&store, pipeline, settings, *json).await
             }

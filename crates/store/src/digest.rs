@@ -14,6 +14,8 @@ pub(crate) struct Expected {
     pub(crate) size: Option<u64>,
     /// SHA-256 in lower-case hexadecimal.
     pub(crate) sha256: Option<String>,
+    /// What it begins with, where no more of it is known.
+    pub(crate) sha256_begins: Option<String>,
     /// Git's object id of the content, in lower-case hexadecimal. Only known together with the size.
     pub(crate) git_blob: Option<String>,
 }
@@ -21,7 +23,9 @@ pub(crate) struct Expected {
 impl Expected {
     /// Whether something tells the right bytes from wrong ones.
     pub(crate) fn has_digest(&self) -> bool {
-        self.sha256.is_some() || (self.git_blob.is_some() && self.size.is_some())
+        self.sha256.is_some()
+            || self.sha256_begins.is_some()
+            || (self.git_blob.is_some() && self.size.is_some())
     }
 }
 
@@ -101,6 +105,7 @@ impl Finished {
         };
         expected.size.is_none_or(|size| size == self.len)
             && expected.sha256.as_ref().is_none_or(|wanted| *wanted == self.sha256)
+            && expected.sha256_begins.as_ref().is_none_or(|wanted| self.sha256.starts_with(wanted))
             && same(&self.git_blob, &expected.git_blob)
     }
 }
@@ -130,11 +135,18 @@ mod tests {
             size: Some(5),
             sha256: Some("2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824".into()),
             git_blob: Some("b6fc4c620b67d95f953a5c1c1230aaab5db5a1b0".into()),
+            ..Expected::default()
         };
         assert!(of(b"hello", &expected).agrees_with(&expected));
         assert!(!of(b"hellp", &expected).agrees_with(&expected));
         let only_git = Expected { sha256: None, ..expected.clone() };
         assert!(only_git.has_digest() && !of(b"hellp", &only_git).agrees_with(&only_git));
+        let begins = |text: &str| Expected { sha256_begins: Some(text.into()), ..Expected::default() };
+        assert!(
+            begins("2cf24dba").has_digest()
+                && of(b"hello", &begins("2cf24dba")).agrees_with(&begins("2cf24dba"))
+        );
+        assert!(!of(b"hellp", &begins("2cf24dba")).agrees_with(&begins("2cf24dba")));
         let no_size = Expected { size: None, sha256: None, ..expected };
         assert!(!no_size.has_digest());
     }

@@ -333,7 +333,7 @@ pub(crate) fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::manifest::VaeType;
+    use crate::manifest::{ModelSize, VaeType};
 
     const MANIFEST: &str = r#"
         [[repository]]
@@ -361,7 +361,7 @@ mod tests {
         fs::write(path, content).unwrap();
     }
 
-    const PLAIN: Settings = Settings { vae_type: VaeType::Tae, vace: false };
+    const PLAIN: Settings = Settings { vae_type: VaeType::Tae, vace: false, model_size: ModelSize::Small };
 
     fn complete(dir: &tempfile::TempDir) {
         put(dir, "config.json", b"{}");

@@ -36,7 +36,7 @@ pub use lora::{
     LoraStore, LoraUpload, Provenance,
 };
 pub use manifest::{
-    FileEntry, Manifest, ManifestError, PipelineEntry, Repository, Role, Settings, VaeType, When,
+    FileEntry, Manifest, ManifestError, ModelSize, PipelineEntry, Repository, Role, Settings, VaeType, When,
 };
 pub use network::{
     Credential, HostRule, Lookup, NetworkError, NetworkOptions, NoSecrets, RequestError, Secrets,

@@ -1,6 +1,8 @@
 //! Which files the pipelines need: data, checked when it is read.
 
+use crate::network::base_url;
 use crate::path::{PathError, StorePath};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
@@ -62,6 +64,17 @@ pub enum VaeType {
     LightTae,
 }
 
+/// Sizes in which a processor's network is published.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ModelSize {
+    /// The faster one.
+    #[default]
+    Small,
+    /// The better one.
+    Large,
+}
+
 impl VaeType {
     /// The autoencoder that load parameters call `text`.
     pub fn parse(text: &str) -> Option<Self> {
@@ -77,21 +90,29 @@ pub struct Settings {
     pub vae_type: VaeType,
     /// Whether VACE conditioning is wanted.
     pub vace: bool,
+    /// The size of a processor's network.
+    pub model_size: ModelSize,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { vae_type: VaeType::Wan, vace: true }
+        Self { vae_type: VaeType::Wan, vace: true, model_size: ModelSize::Small }
     }
 }
 
 impl Settings {
-    /// Reads `vae_type` and `vace_enabled` from load parameters; whatever is absent or unknown has its default.
+    /// Reads `vae_type`, `vace_enabled` and `model_size` from load parameters; whatever is absent or unknown has its
+    /// default.
     pub fn from_params(params: &Map<String, Value>) -> Self {
+        fn read<T: DeserializeOwned>(params: &Map<String, Value>, key: &str) -> Option<T> {
+            params.get(key).and_then(|value| serde_json::from_value(value.clone()).ok())
+        }
         let defaults = Self::default();
-        let vae_type = params.get("vae_type").and_then(|value| serde_json::from_value(value.clone()).ok());
-        let vace = params.get("vace_enabled").and_then(Value::as_bool);
-        Self { vae_type: vae_type.unwrap_or(defaults.vae_type), vace: vace.unwrap_or(defaults.vace) }
+        Self {
+            vae_type: read(params, "vae_type").unwrap_or(defaults.vae_type),
+            vace: read(params, "vace_enabled").unwrap_or(defaults.vace),
+            model_size: read(params, "model_size").unwrap_or(defaults.model_size),
+        }
     }
 }
 
@@ -112,6 +133,8 @@ pub struct FileEntry {
     pub size: Option<u64>,
     /// Its SHA-256, in lower-case hexadecimal.
     pub sha256: Option<String>,
+    /// What that begins with, where no more of it is published.
+    pub sha256_begins: Option<String>,
     /// The settings that have a use for it.
     pub when: When,
 }
@@ -126,6 +149,7 @@ impl FileEntry {
     pub fn belongs_to(&self, settings: &Settings) -> bool {
         self.when.vae_type.is_none_or(|vae| vae == settings.vae_type)
             && self.when.vace.is_none_or(|vace| vace == settings.vace)
+            && self.when.model_size.is_none_or(|size| size == settings.model_size)
     }
 }
 
@@ -139,19 +163,26 @@ pub struct When {
     /// Those with VACE, or those without.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub vace: Option<bool>,
+    /// Those with this size of network.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub model_size: Option<ModelSize>,
 }
 
 /// Where files come from.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Repository {
-    /// `owner/name` on Hugging Face.
+    /// `owner/name`: on Hugging Face, unless it has a server of its own.
     pub id: String,
     /// The branch, tag or commit to take files from.
     #[serde(default = "main_branch")]
     pub revision: String,
     /// The licence that its page states, as an SPDX identifier; `None` when it has to be read there.
     pub licence: Option<String>,
+    /// The address that its files lie below, if that is not Hugging Face's. It has no revisions.
+    pub server: Option<String>,
+    /// The page that describes it, if that is not Hugging Face's.
+    pub website: Option<String>,
 }
 
 fn main_branch() -> String {
@@ -161,7 +192,7 @@ fn main_branch() -> String {
 impl Repository {
     /// The page that describes it, with its licence.
     pub fn page(&self) -> String {
-        format!("https://huggingface.co/{}", self.id)
+        self.website.clone().unwrap_or_else(|| format!("https://huggingface.co/{}", self.id))
     }
 
     /// Its folder in the models folder.
@@ -235,7 +266,10 @@ impl Manifest {
             .get(&raw.repository)
             .ok_or_else(|| ManifestError::Inconsistent(format!("{} is of no known repository", raw.path)))?;
         let folder: StorePath = repository.folder().parse()?;
-        if raw.sha256.as_ref().is_some_and(|hash| !is_sha256(hash)) {
+        let begins = |hash: &String| hash.len() < 8 || !is_hex(hash);
+        if raw.sha256.as_ref().is_some_and(|hash| !is_sha256(hash))
+            || raw.sha256_begins.as_ref().is_some_and(begins)
+        {
             return Err(ManifestError::Inconsistent(format!("the sha256 of {} is none", raw.path)));
         }
         Ok(FileEntry {
@@ -246,6 +280,7 @@ impl Manifest {
             about_bytes: raw.size.or(raw.about_bytes),
             size: raw.size,
             sha256: raw.sha256.clone(),
+            sha256_begins: raw.sha256_begins.clone(),
             when: raw.when,
         })
     }
@@ -255,7 +290,10 @@ impl Manifest {
         let mut seen: BTreeMap<&StorePath, &FileEntry> = BTreeMap::new();
         for file in self.pipelines.iter().flat_map(|pipeline| &pipeline.files) {
             let first = seen.entry(&file.local).or_insert(file);
-            if (&first.repository, first.size, &first.sha256) != (&file.repository, file.size, &file.sha256) {
+            let identity = |file: &FileEntry| {
+                (file.repository.clone(), file.size, file.sha256.clone(), file.sha256_begins.clone())
+            };
+            if identity(first) != identity(file) {
                 let problem = format!("two different files would lie at {}", file.local);
                 return Err(ManifestError::Inconsistent(problem));
             }
@@ -286,6 +324,9 @@ fn check_repository(repository: &Repository) -> Result<(), ManifestError> {
     if path.as_str().split('/').count() != 2 || !plain(path.as_str()) || !plain(revision.as_str()) {
         return Err(ManifestError::Inconsistent(format!("{:?} is no repository", repository.id)));
     }
+    if let Some(server) = repository.server.as_ref().filter(|server| base_url(server).is_none()) {
+        return Err(ManifestError::Inconsistent(format!("{server:?} is no address of a server")));
+    }
     Ok(())
 }
 
@@ -307,12 +348,18 @@ fn check_files(pipeline: &str, files: &[FileEntry]) -> Result<(), ManifestError>
 /// Every choice of settings.
 pub(crate) fn all_settings() -> impl Iterator<Item = Settings> {
     let kinds = [VaeType::Wan, VaeType::LightVae, VaeType::Tae, VaeType::LightTae];
-    kinds.into_iter().flat_map(|vae_type| [false, true].map(|vace| Settings { vae_type, vace }))
+    let sizes = [ModelSize::Small, ModelSize::Large];
+    let all = kinds.into_iter().flat_map(|vae_type| [false, true].map(|vace| (vae_type, vace)));
+    all.flat_map(move |(vae_type, vace)| sizes.map(|model_size| Settings { vae_type, vace, model_size }))
 }
 
 /// Whether `text` is a SHA-256 in lower-case hexadecimal.
 pub(crate) fn is_sha256(text: &str) -> bool {
-    text.len() == 64 && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+    text.len() == 64 && is_hex(text)
+}
+
+fn is_hex(text: &str) -> bool {
+    text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
 }
 
 mod raw {
@@ -359,6 +406,7 @@ mod raw {
         pub(super) about_bytes: Option<u64>,
         pub(super) size: Option<u64>,
         pub(super) sha256: Option<String>,
+        pub(super) sha256_begins: Option<String>,
     }
 }
 
@@ -381,10 +429,13 @@ mod tests {
         let manifest = Manifest::parse(BUILTIN).unwrap();
         let ids: Vec<_> = manifest.pipelines().iter().map(|pipeline| pipeline.id.as_str()).collect();
         assert_eq!(ids[..5], FIVE);
-        assert_eq!(ids[5..], ["scribble", "rife"]);
+        assert_eq!(ids[5..], ["scribble", "rife", "optical-flow"]);
         let default = Settings::default();
         assert_eq!(paths("scribble", &default), ["VACE-Annotators/scribble/anime_style/netG_A_latest.pth"]);
         assert_eq!(paths("rife", &default), ["RIFE/flownet.pkl"]);
+        assert_eq!(paths("optical-flow", &default), ["RAFT/raft_small_C_T_V2-01064c6d.pth"]);
+        let large = Settings { model_size: ModelSize::Large, ..default };
+        assert_eq!(paths("optical-flow", &large), ["RAFT/raft_large_C_T_SKHT_V2-ff5fadd5.pth"]);
         for pipeline in &manifest.pipelines()[..5] {
             for role in
                 [Role::Config, Role::Generator, Role::Vae, Role::TextEncoder, Role::Tokenizer, Role::Vace]
@@ -412,7 +463,10 @@ mod tests {
                 "LongLive-1.3B/models/lora.pt",
             ]
         );
-        let krea = paths("krea-realtime-video", &Settings { vae_type: VaeType::Tae, vace: false });
+        let krea = paths(
+            "krea-realtime-video",
+            &Settings { vae_type: VaeType::Tae, vace: false, ..Settings::default() },
+        );
         assert_eq!(
             krea,
             [
@@ -430,10 +484,11 @@ mod tests {
         let settings = |value: Value| Settings::from_params(value.as_object().unwrap());
         assert_eq!(settings(json!({})), Settings::default());
         assert_eq!(
-            settings(json!({"vae_type": "lighttae", "vace_enabled": false})),
-            Settings { vae_type: VaeType::LightTae, vace: false }
+            settings(json!({"vae_type": "lighttae", "vace_enabled": false, "model_size": "large"})),
+            Settings { vae_type: VaeType::LightTae, vace: false, model_size: ModelSize::Large }
         );
-        assert_eq!(settings(json!({"vae_type": 3, "vace_enabled": "x"})), Settings::default());
+        let wrong = json!({"vae_type": 3, "vace_enabled": "x", "model_size": "huge"});
+        assert_eq!(settings(wrong), Settings::default());
     }
 
     fn document(repository: &str, files: &str) -> String {
@@ -454,11 +509,17 @@ mod tests {
             let file = file("a").replace("o/r", id);
             assert!(Manifest::parse(&document(&repository, &file)).is_err(), "{id}");
         }
+        for server in ["", "h", "ftp://h/", "https://u:p@h/", "https://h/?q", "file:///etc/"] {
+            let repository = format!("{REPOSITORY}server = \"{server}\"\n");
+            assert!(Manifest::parse(&document(&repository, &file("a"))).is_err(), "{server}");
+        }
         let twice = format!("{}, {}", file("a"), file("a"));
         let same_role = format!("{}, {}", file("a"), file("b"));
         let unknown = file("a").replace("o/r", "o/s");
         let hash = file("a").replace(" }", ", sha256 = \"ABC\" }");
-        for files in [twice, same_role, unknown, hash, "{ path = 3 }".into()] {
+        let short = file("a").replace(" }", ", sha256_begins = \"0123abc\" }");
+        let upper = file("a").replace(" }", ", sha256_begins = \"0123ABCD\" }");
+        for files in [twice, same_role, unknown, hash, short, upper, "{ path = 3 }".into()] {
             assert!(Manifest::parse(&document(REPOSITORY, &files)).is_err(), "{files}");
         }
         assert!(Manifest::parse("[[pipeline]]\nid = \"p\"\nname = \"P\"\nsets = [\"s\"]\n").is_err());

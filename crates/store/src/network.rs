@@ -146,6 +146,8 @@ impl NetworkOptions {
             HostRule::public("hf.co", true, None),
             HostRule::public("civitai.com", false, Some(Credential::CivitAi)),
             HostRule::public("civitai.com", true, None),
+            // Where torchvision's weights are.
+            HostRule::public("download.pytorch.org", false, None),
             // Where CivitAI keeps its files.
             HostRule::public("r2.cloudflarestorage.com", true, None),
         ];
@@ -170,7 +172,7 @@ impl NetworkOptions {
 }
 
 /// Reads `https://HOST[:PORT][/PATH]` as an address that others can be resolved against.
-fn base_url(text: &str) -> Option<Url> {
+pub(crate) fn base_url(text: &str) -> Option<Url> {
     let mut url = Url::parse(text.trim()).ok()?;
     let plain = url.username().is_empty() && url.password().is_none() && url.query().is_none();
     if !matches!(url.scheme(), "http" | "https") || !plain || url.host_str().is_none() {
@@ -464,6 +466,7 @@ mod tests {
             ("https://cas-bridge.xethub.hf.co/x", None),
             ("https://civitai.com/api", Some(Credential::CivitAi)),
             ("https://b2.civitai.com/x", None),
+            ("https://download.pytorch.org/models/a.pth", None),
             ("https://bucket.account.r2.cloudflarestorage.com/x", None),
         ] {
             assert_eq!(credential(&network, url), Ok(key), "{url}");
@@ -472,6 +475,8 @@ mod tests {
             "http://huggingface.co/a",
             "https://huggingface.co.evil.example/a",
             "https://evilhuggingface.co/a",
+            "http://download.pytorch.org/models/a.pth",
+            "https://pytorch.org/a",
             "https://user@huggingface.co/a",
             "https://169.254.169.254/latest",
             "https://127.0.0.1/a",
@@ -482,6 +487,18 @@ mod tests {
             "ftp://huggingface.co/a",
         ] {
             assert!(matches!(credential(&network, url), Err(RequestError::HostNotAllowed { .. })), "{url}");
+        }
+    }
+
+    #[test]
+    fn every_server_of_the_built_in_manifest_may_be_talked_to() {
+        let (network, manifest) = (network(None, &[]), crate::Manifest::builtin());
+        let files = manifest.pipelines().iter().flat_map(|pipeline| &pipeline.files);
+        let servers = files.filter_map(|file| manifest.repository(&file.repository)?.server.as_deref());
+        let servers: std::collections::BTreeSet<_> = servers.collect();
+        assert!(!servers.is_empty());
+        for server in servers {
+            assert_eq!(credential(&network, server), Ok(None), "{server}");
         }
     }
 

@@ -23,6 +23,10 @@ const MANIFEST: &str = r#"
     [[repository]]
     id = "o/own"
     licence = "Apache-2.0"
+    [[repository]]
+    id = "o/named"
+    server = "http://files.test:PORT/models/"
+    website = "https://files.test/about"
     [[set]]
     id = "shared"
     files = [
@@ -46,10 +50,15 @@ const MANIFEST: &str = r#"
       { repository = "o/own", path = "full.bin", role = "vae", when = { vae_type = "wan" } },
       { repository = "o/own", path = "tiny.bin", role = "vae", when = { vae_type = "tae" } },
     ]
+    [[pipeline]]
+    id = "n"
+    name = "N"
+    files = [{ repository = "o/named", path = "net.pth", role = "processor", sha256_begins = "DIGEST" }]
 "#;
 
 const SHARED: &str = "/o/base/resolve/main/sub/shared.bin";
 const CONFIG: &str = "/o/own/resolve/main/config.json";
+const NAMED: &str = "/models/net.pth";
 const KEY: &str = "hf_secret";
 
 struct Keys(Option<&'static str>);
@@ -102,6 +111,7 @@ impl Bench {
         hub.put_large("o/own", "other.bin", &noise(2, 50));
         hub.put_large("o/own", "full.bin", &noise(3, 40));
         hub.put_large("o/own", "tiny.bin", &noise(4, 30));
+        hub.put_at(NAMED, &noise(5, 2000), &[("ETag", "\"d41d8cd98f00b204e9800998ecf8427e-3\"".into())]);
         let store = Self::store(&hub, dir.path(), change);
         Self { hub, dir, store }
     }
@@ -110,7 +120,7 @@ impl Bench {
         let pause = Duration::from_millis(1);
         let limits = Limits { first_pause: pause, max_pause: pause, spare_bytes: 1000, ..Limits::default() };
         let hub_rule = HostRule { credential: Some(Credential::HuggingFace), ..rule("hub.test", hub.port) };
-        let hosts = vec![hub_rule, rule("cdn.test", hub.port)];
+        let hosts = vec![hub_rule, rule("cdn.test", hub.port), rule("files.test", hub.port)];
         let patience = Patience::default();
         let mut setup = Setup { key: None, disk: Arc::new(RealDisk), limits, patience, hosts };
         change(&mut setup, hub);
@@ -122,8 +132,10 @@ impl Bench {
             proxies: false,
             answer_timeout: Duration::from_secs(20),
         };
+        let manifest = MANIFEST.replace("PORT", &hub.port.to_string());
+        let manifest = manifest.replace("DIGEST", &sha256(&noise(5, 2000))[..8]);
         Store::new(StoreOptions {
-            folder: ModelFolder::with_manifest(models, Arc::new(Manifest::parse(MANIFEST).unwrap())),
+            folder: ModelFolder::with_manifest(models, Arc::new(Manifest::parse(&manifest).unwrap())),
             network,
             secrets: Arc::new(Keys(setup.key)),
             disk: setup.disk,
@@ -186,7 +198,7 @@ async fn everything_that_a_pipeline_needs_gets_its_place() {
 #[tokio::test]
 async fn settings_limit_what_is_fetched() {
     let bench = Bench::new();
-    let tiny = Settings { vae_type: VaeType::Tae, vace: true };
+    let tiny = Settings { vae_type: VaeType::Tae, ..Settings::default() };
     let started = bench.store.download("v", Some(tiny)).await.unwrap();
     assert_eq!(started, Started::Downloading { files: 1 });
     bench.store.wait("v").await.unwrap();
@@ -258,6 +270,37 @@ async fn small_files_are_checked_by_their_git_id() {
     bench.hub.always(CONFIG, Fault::Flip);
     assert_eq!(code(&bench.download("p").await), "checksum");
     assert!(!bench.path("own/config.json").exists());
+}
+
+#[tokio::test]
+async fn a_repository_with_a_server_of_its_own_is_fetched_from_there_without_a_key() {
+    let bench = Bench::with(|setup, _| setup.key = Some(KEY));
+    assert_eq!(bench.download("n").await, Ok(()));
+    assert_eq!(fs::read(bench.path("named/net.pth")).unwrap(), noise(5, 2000));
+    assert!(bench.hub.seen().iter().all(|it| (it.host.as_str(), it.path.as_str()) == ("files.test", NAMED)));
+    assert!(bench.hub.seen().iter().all(|it| it.key.is_none()));
+    let status = bench.store.status("n", None).await.unwrap();
+    assert!(status.downloaded && status.files[0].verified);
+    assert_eq!(status.repositories[0].page, "https://files.test/about");
+}
+
+#[tokio::test]
+async fn a_checksum_of_which_only_the_beginning_is_known_is_checked_that_far() {
+    let bench = Bench::new();
+    bench.hub.always(NAMED, Fault::Flip);
+    assert_eq!(code(&bench.download("n").await), "checksum");
+    assert!(!bench.path("named/net.pth").exists());
+    fs::create_dir_all(bench.path("named")).unwrap();
+    fs::write(bench.path("named/net.pth"), noise(6, 2000)).unwrap();
+    let found = bench.store.verify("n", |_, _| ()).await.unwrap();
+    assert_eq!(found[0].outcome, Outcome::Damaged);
+}
+
+#[tokio::test]
+async fn a_server_that_no_rule_allows_is_not_asked() {
+    let bench = Bench::with(|setup, _| setup.hosts.retain(|rule| rule.host != "files.test"));
+    assert_eq!(code(&bench.download("n").await), "host_forbidden");
+    assert!(bench.hub.seen().is_empty());
 }
 
 #[tokio::test]

@@ -11,6 +11,7 @@ mod dit;
 mod frames;
 mod generator;
 mod lora;
+mod made;
 mod processors;
 mod prompts;
 mod quant;
@@ -31,6 +32,7 @@ const KINDS: &[(&str, Option<Replay>)] = &[
     ("lora", Some(lora::replay)),
     ("noise_controller", Some(frames::noise_controller)),
     ("preprocess", Some(frames::preprocess)),
+    ("raft", Some(processors::raft)),
     ("rife", Some(processors::rife)),
     ("scheduler", Some(scheduler::scheduler)),
     ("scribble", Some(processors::scribble)),

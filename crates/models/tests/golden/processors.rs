@@ -1,15 +1,17 @@
-//! Kinds `rife` and `scribble`: frame interpolation and contour drawings.
+//! Kinds `raft`, `rife` and `scribble`: optical flow, frame interpolation and contour drawings.
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use scope_engine::Tensor;
 use scope_models::{
-    processors::{ContourConfig, ContourNet, Interpolator, RifeConfig},
+    frames::flow_colors,
+    processors::{ContourConfig, ContourNet, Interpolator, Raft, RaftConfig, RifeConfig},
     weights::{Loader, Precision},
 };
 
 use crate::{
     case::{Case, Check},
     dit::permuted,
+    made,
 };
 
 const TOLERANCE: f32 = 1e-4;
@@ -47,6 +49,53 @@ pub(crate) fn rife(case: &Case, check: &mut Check) -> Result<()> {
         check.close("out_u8", &bytes, &recorded.values, ROUNDING, 0.0);
     }
     Ok(())
+}
+
+pub(crate) fn raft(case: &Case, check: &mut Check) -> Result<()> {
+    let config = match case.text("network")? {
+        "raft_small" => RaftConfig::small(),
+        "raft_large" => RaftConfig::large(),
+        other => bail!("no network {other:?}"),
+    };
+    let weights = made::weights(&config.description());
+    let net = Raft::load(&Loader::new(&weights, &case.device, Precision::F32), &config)?;
+    let (height, width) = (case.number("/height")?, case.number("/width")?);
+    let features = |time: usize| {
+        let picture = made::picture(time, height, width);
+        Ok::<_, anyhow::Error>(net.features(&Tensor::from_f32(
+            &case.device,
+            &[1, height, width, 3],
+            &picture,
+        )?)?)
+    };
+    let flow = net.flow(&features(0)?, &features(1)?)?;
+    check.holds("shape of the flow", flow.shape()[..] == [1, height, width, 2]);
+    let every = case.number("/every")?;
+    let values = flow.to_vec();
+    let recorded = case.recorded("flow")?;
+    let longest = recorded.values.iter().fold(0.0, |longest: f32, value| longest.max(value.abs()));
+    check.close(
+        "flow",
+        &some_pixels(&values, width, 2, every - 1),
+        &recorded.values,
+        TOLERANCE * longest,
+        0.0,
+    );
+    let colours: Vec<f32> = flow_colors(&flow)?.into_iter().map(f32::from).collect();
+    check.close(
+        "colours",
+        &some_pixels(&colours, width, 3, every),
+        &case.recorded("colours")?.values,
+        ROUNDING,
+        0.0,
+    );
+    Ok(())
+}
+
+/// Every so many pixels of every so many rows of one picture.
+fn some_pixels(values: &[f32], width: usize, channels: usize, every: usize) -> Vec<f32> {
+    let rows = values.chunks_exact(width * channels).step_by(every);
+    rows.flat_map(|row| row.chunks_exact(channels).step_by(every)).flatten().copied().collect()
 }
 
 pub(crate) fn scribble(case: &Case, check: &mut Check) -> Result<()> {

@@ -21,13 +21,14 @@ mod watched;
 
 use case::Replay;
 
-const OTHERS: [&str; 14] = [
+const OTHERS: [&str; 15] = [
     "blending",
     "dit_forward",
     "fp8_linear",
     "lora",
     "noise_controller",
     "preprocess",
+    "raft",
     "rife",
     "scheduler",
     "scribble",

@@ -105,7 +105,11 @@ async fn remove(
 fn settings(vae_type: Option<VaeType>, vace: Option<bool>) -> Option<Settings> {
     let usual = Settings::default();
     let said = vae_type.is_some() || vace.is_some();
-    said.then(|| Settings { vae_type: vae_type.unwrap_or(usual.vae_type), vace: vace.unwrap_or(usual.vace) })
+    said.then(|| Settings {
+        vae_type: vae_type.unwrap_or(usual.vae_type),
+        vace: vace.unwrap_or(usual.vace),
+        ..usual
+    })
 }
 
 fn vae_type(text: &str, place: &str) -> ApiResult<VaeType> {

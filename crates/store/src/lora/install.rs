@@ -305,7 +305,12 @@ impl LoraStore {
     ) -> Result<Resolved, LoraError> {
         let probed = fetch::probe(network, &self.patience, &url).await?;
         let remote = probed.remote;
-        let expected = Expected { size: remote.size, sha256: remote.sha256, git_blob: remote.git_blob };
+        let expected = Expected {
+            size: remote.size,
+            sha256: remote.sha256,
+            git_blob: remote.git_blob,
+            ..Expected::default()
+        };
         let name = probed.file_name.unwrap_or(name);
         Ok(Resolved { url, name, expected, provenance, trigger_words: Vec::new() })
     }
@@ -328,7 +333,7 @@ impl LoraStore {
             url: without_keys(url.as_str()),
             ..Provenance::default()
         };
-        let expected = Expected { size: None, sha256, git_blob: None };
+        let expected = Expected { sha256, ..Expected::default() };
         let trigger_words = words_of(version.trained_words.iter().map(String::as_str));
         Ok(Resolved { url, name: file.name.clone(), expected, provenance, trigger_words })
     }

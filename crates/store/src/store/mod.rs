@@ -12,7 +12,7 @@ use crate::fetch::{self, FetchError, Patience, Probed, Retry};
 use crate::folder::{FileReport, FileState, ModelFolder, Unavailable, format_bytes};
 use crate::ledger::{self, Ledger, Remote, Seen};
 use crate::manifest::{FileEntry, Settings};
-use crate::network::{Network, NetworkError, NetworkOptions, Secrets};
+use crate::network::{Network, NetworkError, NetworkOptions, Secrets, base_url};
 use crate::path::StorePath;
 use crate::schedule::{Action, AlreadyRunning, Failure, JobState, Limits, Scheduler, Wish};
 use parking_lot::Mutex;
@@ -327,13 +327,20 @@ impl Inner {
 
     /// Where a file comes from.
     fn url(&self, entry: &FileEntry) -> Result<Url, FetchError> {
-        let revision = self.folder.manifest().repository(&entry.repository);
-        let revision = revision.map_or("main", |repository| repository.revision.as_str());
-        let mut url = self.network.options().hub.clone();
-        let mut segments =
-            url.path_segments_mut().map_err(|()| FetchError::Disk(io::ErrorKind::InvalidInput.into()))?;
-        segments.pop_if_empty().extend(entry.repository.split('/')).push("resolve");
-        segments.extend(revision.split('/')).extend(entry.path.as_str().split('/'));
+        let unusable = || FetchError::Disk(io::ErrorKind::InvalidInput.into());
+        let repository = self.folder.manifest().repository(&entry.repository);
+        let server = repository.and_then(|repository| repository.server.as_deref());
+        let mut url = match server {
+            Some(server) => base_url(server).ok_or_else(unusable)?,
+            None => self.network.options().hub.clone(),
+        };
+        let mut segments = url.path_segments_mut().map_err(|()| unusable())?;
+        segments.pop_if_empty();
+        if server.is_none() {
+            let revision = repository.map_or("main", |repository| repository.revision.as_str());
+            segments.extend(entry.repository.split('/')).push("resolve").extend(revision.split('/'));
+        }
+        segments.extend(entry.path.as_str().split('/'));
         drop(segments);
         Ok(url)
     }
@@ -344,7 +351,7 @@ impl Inner {
         cancelled: watch::Receiver<bool>,
     ) -> Result<Ended, FetchError> {
         let Probed { remote, .. } = self.ask(&entry, cancelled).await?;
-        let host = self.network.options().hub.host_str().unwrap_or("the server").to_owned();
+        let host = self.url(&entry)?.host_str().unwrap_or("the server").to_owned();
         match (entry.size, remote.size) {
             (Some(expected), Some(found)) if expected != found => {
                 return Err(FetchError::WrongLength { host, expected, found });
@@ -461,6 +468,7 @@ fn expected(entry: &FileEntry, remote: Option<&Remote>) -> Expected {
     Expected {
         size: entry.size.or_else(|| remote?.size),
         sha256: entry.sha256.clone().or_else(|| told(|remote| remote.sha256.clone())),
+        sha256_begins: entry.sha256_begins.clone(),
         git_blob: told(|remote| remote.git_blob.clone()),
     }
 }

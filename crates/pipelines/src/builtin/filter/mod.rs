@@ -20,7 +20,7 @@ type Process = Arc<dyn Fn(&Image, &Snapshot) -> Result<Image, ImageError> + Send
 /// A pipeline that makes each of its pictures from one picture of its input.
 pub struct Filter {
     schema: PipelineSchema,
-    make: fn(&LoadParams) -> Process,
+    make: fn(&LoadParams) -> Result<Process, LoadError>,
 }
 
 impl Filter {
@@ -28,9 +28,9 @@ impl Filter {
     pub fn all() -> [Self; 5] {
         [
             Self::passthrough(),
-            Self { schema: gray::schema(), make: |_| Arc::new(|image, _| gray::gray(image)) },
-            Self { schema: edges::schema(), make: |_| Arc::new(edges::edges) },
-            Self { schema: colour::schema(), make: |_| Arc::new(colour::adjust) },
+            Self { schema: gray::schema(), make: |_| Ok(Arc::new(|image, _| gray::gray(image))) },
+            Self { schema: edges::schema(), make: |_| Ok(Arc::new(edges::edges)) },
+            Self { schema: colour::schema(), make: |_| Ok(Arc::new(colour::adjust)) },
             Self { schema: resize::schema(), make: resize::make },
         ]
     }
@@ -39,7 +39,7 @@ impl Filter {
     pub fn passthrough() -> Self {
         let mut schema = PipelineSchema::new("passthrough", "Passthrough", "PassthroughConfig");
         schema.description = "Sends the input video back unchanged.".into();
-        Self { schema, make: |_| Arc::new(|image, _| Ok(image.clone())) }
+        Self { schema, make: |_| Ok(Arc::new(|image, _| Ok(image.clone()))) }
     }
 }
 
@@ -49,7 +49,7 @@ impl Pipeline for Filter {
     }
 
     fn load(&self, params: &LoadParams, _: &dyn Fn(&str)) -> Result<Arc<dyn LoadedPipeline>, LoadError> {
-        Ok(Arc::new(Loaded((self.make)(params))))
+        Ok(Arc::new(Loaded((self.make)(params)?)))
     }
 }
 

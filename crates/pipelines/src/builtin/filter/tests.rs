@@ -1,6 +1,7 @@
 use super::*;
 use crate::{Chunk, InputMode, NoAssets, Output, ParameterStore};
 use proptest::prelude::*;
+use scope_frame::MAX_DIMENSION;
 use serde_json::Map;
 use std::collections::BTreeMap;
 
@@ -154,6 +155,30 @@ fn resize_fits_pictures_in_three_ways() {
     assert_eq!(at(&contained, 5, 4), [0; 3], "a bar above");
     assert_eq!(at(&contained, 35, 35), [0; 3], "a bar below");
     assert!(near(at(&fit("cover"), 5, 4), [255, 0, 0], 6));
+}
+
+#[test]
+fn resize_refuses_sizes_that_are_none() {
+    let filter = Filter::all().into_iter().find(|filter| filter.schema.id == "resize").unwrap();
+    let load = |size: serde_json::Value| {
+        let params = LoadParams::new(size.as_object().unwrap().clone());
+        filter.load(&params, &|_| {}).map(|_| ())
+    };
+    for (key, value) in [
+        ("width", json!(0)),
+        ("height", json!(MAX_DIMENSION + 1)),
+        ("height", json!(u64::MAX)),
+        ("width", json!(-4)),
+        ("width", json!(12.5)),
+        ("height", json!("large")),
+    ] {
+        let error = load(json!({key: value})).unwrap_err();
+        assert_eq!(error.code(), "invalid_parameters", "{key} {value}");
+        let text = error.to_string();
+        assert!(text.contains(key) && text.contains(&value.to_string()), "{text}");
+    }
+    assert_eq!(load(json!({"width": 1, "height": MAX_DIMENSION})), Ok(()));
+    assert_eq!(load(json!({})), Ok(()));
 }
 
 proptest! {

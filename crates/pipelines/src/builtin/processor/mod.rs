@@ -1,0 +1,158 @@
+//! Networks that prepare the input of a model or refine its output: contour drawings, optical flow, and pictures between
+//! pictures.
+
+mod run;
+
+use super::each_frame::{Failure, FrameByFrame};
+use super::models_missing;
+use crate::schema::Usage;
+use crate::{Compute, Generator, LoadError, LoadParams, LoadedPipeline, Pipeline, PipelineSchema};
+use scope_engine::Device;
+use scope_models::checkpoint::{Checkpoint, Unexpected};
+use scope_models::processors::{ContourConfig, ContourNet, Interpolator, Raft, RaftConfig, RifeConfig};
+use scope_models::weights::{Loader, Precision};
+use scope_store::{ModelFolder, Role, Settings};
+use serde_json::json;
+use std::path::Path;
+use std::sync::Arc;
+
+/// A network of a published processor, whose weights lie in the models folder.
+pub struct Processor {
+    schema: PipelineSchema,
+    open: fn(&Path, &Device) -> Result<Network, Failure>,
+    folder: ModelFolder,
+    compute: Compute,
+}
+
+impl Processor {
+    /// All of them, with their weights in this folder.
+    pub fn all(folder: &ModelFolder, compute: Compute) -> [Self; 3] {
+        let processor = |schema, open| Self { schema, open, folder: folder.clone(), compute };
+        [
+            processor(scribble(), open_contours),
+            processor(optical_flow(), open_flow),
+            processor(rife(), open_interpolator),
+        ]
+    }
+}
+
+fn scribble() -> PipelineSchema {
+    let mut schema = PipelineSchema::new("scribble", "Scribble", "ScribbleConfig");
+    schema.description = "Draws contours as an artist would: a control video for models with VACE.".into();
+    schema.requires_models = true;
+    schema.modified = true;
+    schema.usage = vec![Usage::Preprocessor];
+    schema
+}
+
+fn optical_flow() -> PipelineSchema {
+    let mut schema = PipelineSchema::new("optical-flow", "Optical Flow", "OpticalFlowConfig").with_property(
+        MODEL_SIZE,
+        json!({
+            "default": MODEL_SIZES[0], "enum": MODEL_SIZES, "title": "Model Size", "type": "string",
+            "description": "The small network is faster, the large one better.",
+            "ui": {"category": "configuration", "is_load_param": true, "order": 1, "section": "quality"},
+        }),
+    );
+    schema.description = "Shows how things move, as colours: a control video for models with VACE.".into();
+    schema.docs_url = Some("https://pytorch.org/vision/main/models/raft.html".into());
+    schema.requires_models = true;
+    schema.modified = true;
+    schema.usage = vec![Usage::Preprocessor];
+    schema
+}
+
+/// The load parameter that chooses among the files of a network that is published in several sizes.
+const MODEL_SIZE: &str = "model_size";
+const MODEL_SIZES: [&str; 2] = ["small", "large"];
+
+fn rife() -> PipelineSchema {
+    let mut schema = PipelineSchema::new("rife", "RIFE", "RIFEConfig");
+    schema.description = "Puts a picture between each two: twice the frame rate.".into();
+    schema.docs_url = Some("https://github.com/hzwer/Practical-RIFE".into());
+    schema.requires_models = true;
+    schema.modified = true;
+    schema.usage = vec![Usage::Postprocessor];
+    schema
+}
+
+impl Pipeline for Processor {
+    fn schema(&self) -> &PipelineSchema {
+        &self.schema
+    }
+
+    fn load(&self, params: &LoadParams, stage: &dyn Fn(&str)) -> Result<Arc<dyn LoadedPipeline>, LoadError> {
+        let id = &self.schema.id;
+        let size = params.as_map().get(MODEL_SIZE).filter(|_| self.schema.property(MODEL_SIZE).is_some());
+        if size.is_some_and(|size| size.as_str().is_none_or(|size| !MODEL_SIZES.contains(&size))) {
+            return Err(LoadError::InvalidParameter {
+                pipeline: id.clone(),
+                key: MODEL_SIZE.into(),
+                problem: format!("must be one of {}", MODEL_SIZES.join(", ")),
+            });
+        }
+        let settings = Settings::from_params(params.as_map());
+        let files = self.folder.locate(id, &settings).map_err(|error| models_missing(id, &error))?;
+        let load = || {
+            let device = self.compute.device()?;
+            let path = files.path(Role::Processor).ok_or("the list of model files names no network")?;
+            stage("Loading weights…");
+            let network = (self.open)(path, &device)?;
+            Ok(Arc::new(Loaded { network, device }) as Arc<dyn LoadedPipeline>)
+        };
+        load().map_err(|error: Failure| LoadError::of(id, error.as_ref()))
+    }
+}
+
+/// What sessions share.
+enum Network {
+    Contours(Arc<ContourNet>),
+    Between(Arc<Interpolator>),
+    Flow(Arc<Raft>),
+}
+
+fn open_contours(path: &Path, device: &Device) -> Result<Network, Failure> {
+    let file = Checkpoint::open(path)?;
+    let config = ContourConfig::of(&file)?;
+    file.check(&config.description(), Unexpected::Refuse)?;
+    let network = ContourNet::load(&Loader::new(&file, device, Precision::F32), config)?;
+    Ok(Network::Contours(Arc::new(network)))
+}
+
+fn open_interpolator(path: &Path, device: &Device) -> Result<Network, Failure> {
+    let file = Checkpoint::open(path)?.select(&RifeConfig::PUBLISHED)?;
+    let config = RifeConfig::of(&file)?;
+    file.check(&config.description(), Unexpected::Refuse)?;
+    let network = Interpolator::load(&Loader::new(&file, device, Precision::F32), config)?;
+    Ok(Network::Between(Arc::new(network)))
+}
+
+fn open_flow(path: &Path, device: &Device) -> Result<Network, Failure> {
+    let file = Checkpoint::open(path)?;
+    let config = RaftConfig::of(&file)?;
+    file.check(&config.description(), Unexpected::Refuse)?;
+    let network = Raft::load(&Loader::new(&file, device, Precision::F32), &config)?;
+    Ok(Network::Flow(Arc::new(network)))
+}
+
+struct Loaded {
+    network: Network,
+    device: Device,
+}
+
+impl LoadedPipeline for Loaded {
+    fn start(&self) -> Result<Box<dyn Generator>, LoadError> {
+        let device = self.device.clone();
+        Ok(match &self.network {
+            Network::Contours(network) => {
+                Box::new(FrameByFrame(run::Contours { network: Arc::clone(network), device }))
+            }
+            Network::Between(network) => {
+                Box::new(FrameByFrame(run::Between { network: Arc::clone(network), device, last: None }))
+            }
+            Network::Flow(network) => {
+                Box::new(FrameByFrame(run::Flow { network: Arc::clone(network), device, last: None }))
+            }
+        })
+    }
+}
