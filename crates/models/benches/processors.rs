@@ -6,7 +6,7 @@ use std::{num::NonZeroUsize, time::Instant};
 
 use scope_engine::{Cpu, Device, Tensor};
 use scope_models::{
-    processors::{Raft, RaftConfig},
+    processors::{DepthConfig, DepthMemory, DepthNet, Raft, RaftConfig},
     weights::{Loader, Precision, RandomWeights},
 };
 
@@ -26,6 +26,16 @@ fn main() {
             let features = net.features(&picture(&device, side, side, time)).unwrap();
             net.flow(&last, &features).unwrap();
             last = features;
+        });
+    }
+    let config = DepthConfig::small();
+    let weights = RandomWeights::new(&[&config.description()], 1);
+    let net = DepthNet::load(&Loader::new(&weights, &device, Precision::F32), config).unwrap();
+    let sizes = if quick { [[14, 28], [28, 28]] } else { [[518, 518], [518, 924]] };
+    for [height, width] in sizes {
+        let mut memory = DepthMemory::default();
+        report("Video Depth Anything", &device, [height, width], rounds, |time| {
+            net.next_at(&mut memory, &picture(&device, height, width, time)).unwrap();
         });
     }
 }

@@ -8,7 +8,9 @@ use scope_engine::{Cpu, Device, Tensor, ops};
 use scope_frame::{Frame, Image, PixelFormat, Timestamp};
 use scope_models::checkpoint::{Checkpoint, NetworkDescription};
 use scope_models::frames::flow_colors;
-use scope_models::processors::{ContourConfig, ContourNet, Interpolator, Raft, RaftConfig, RifeConfig};
+use scope_models::processors::{
+    ContourConfig, ContourNet, DepthConfig, DepthMemory, DepthNet, Interpolator, Raft, RaftConfig, RifeConfig,
+};
 use scope_models::weights::{Loader, Precision};
 use scope_pipelines::{Compute, LoadError, LoadParams, LoadedPipeline, Registry};
 use scope_store::ModelFolder;
@@ -25,6 +27,18 @@ const SCRIBBLE_FILE: &str = "VACE-Annotators/scribble/anime_style/netG_A_latest.
 const RIFE_FILE: &str = "RIFE/flownet.pkl";
 const SMALL_FLOW_FILE: &str = "RAFT/raft_small_C_T_V2-01064c6d.pth";
 const LARGE_FLOW_FILE: &str = "RAFT/raft_large_C_T_SKHT_V2-ff5fadd5.pth";
+
+const DEPTH_FILE: &str = "Video-Depth-Anything-Small/video_depth_anything_vits.pth";
+const DEPTH: DepthConfig = DepthConfig {
+    dim: 64,
+    dim_ffn: 32,
+    blocks: 4,
+    grid: 3,
+    widths: [4, 8, 32, 32],
+    features: 32,
+    last: 8,
+    moments: 4,
+};
 
 fn flow(large: bool) -> RaftConfig {
     RaftConfig {
@@ -69,6 +83,7 @@ fn models() -> TempDir {
     });
     put(&folder, RIFE_FILE, &rife);
     put(&folder, SMALL_FLOW_FILE, &torch(&flow(false).description(), 3, with_counters));
+    put(&folder, DEPTH_FILE, &torch(&DEPTH.description(), 5, |tensors| tensors));
     put(&folder, LARGE_FLOW_FILE, &torch(&flow(true).description(), 4, with_counters));
     folder
 }
@@ -117,7 +132,10 @@ fn schemas_are_what_clients_expect() {
     let registry = Registry::with_models(&ModelFolder::new(folder.path()), Compute::default());
     let rife_page = json!("https://github.com/hzwer/Practical-RIFE");
     let flow_page = json!("https://pytorch.org/vision/main/models/raft.html");
+    let depth_page = json!("https://github.com/DepthAnything/Video-Depth-Anything");
+    let depth = ("video-depth-anything", "Video Depth Anything", "VideoDepthAnythingConfig");
     for (id, name, title, usage, page) in [
+        (depth.0, depth.1, depth.2, "preprocessor", depth_page),
         ("scribble", "Scribble", "ScribbleConfig", "preprocessor", Value::Null),
         ("optical-flow", "Optical Flow", "OpticalFlowConfig", "preprocessor", flow_page),
         ("rife", "RIFE", "RIFEConfig", "postprocessor", rife_page),
@@ -136,6 +154,9 @@ fn schemas_are_what_clients_expect() {
         facts["config_schema"]["title"] = title.into();
         let mut ours = registry.get(id).unwrap().schema().to_value();
         ours.as_object_mut().unwrap().remove("description");
+        if id == depth.0 {
+            facts["estimated_vram_gb"] = json!(1.0);
+        }
         if id == "optical-flow" {
             facts["config_schema"]["properties"]["model_size"] = json!({
                 "default": "small", "enum": ["small", "large"], "title": "Model Size", "type": "string",
@@ -239,6 +260,55 @@ fn optical_flow_shows_how_each_picture_moved_from_the_one_before() {
 }
 
 #[test]
+fn depth_remembers_its_stream_and_nothing_else() {
+    let folder = models();
+    let loaded = load(folder.path(), "video-depth-anything").unwrap();
+    let device = Device::from(Cpu::new(None).unwrap());
+    let file = Checkpoint::open(folder.path().join(DEPTH_FILE)).unwrap();
+    assert_eq!(DepthConfig::of(&file).unwrap(), DEPTH);
+    let network = DepthNet::load(&Loader::new(&file, &device, Precision::F32), DEPTH).unwrap();
+    let mut session = Session::new(&loaded, json!({}));
+    let mut memory = DepthMemory::default();
+    let mut range: Option<[f32; 2]> = None;
+    let mut firsts = Vec::new();
+    let expect =
+        |session: &mut Session, memory: &mut DepthMemory, range: &mut Option<[f32; 2]>, image: Image| {
+            let depth =
+                network.next(memory, &tensor(&device, std::slice::from_ref(&image))).unwrap().to_vec();
+            let own = depth.iter().fold([f32::MAX, f32::MIN], |[low, high], &v| [low.min(v), high.max(v)]);
+            assert!(own[1] > own[0], "nothing to see: {own:?}");
+            // The first picture's own range, which then follows those of the others a sixteenth of the way.
+            let [low, high] = match *range {
+                None => own,
+                Some(kept) => [0, 1].map(|end| kept[end] + (own[end] - kept[end]) / 16.0),
+            };
+            *range = Some([low, high]);
+            let size = image.size();
+            let shown = chunk(session, image, 100);
+            assert_eq!((shown.len(), shown[0].0.size(), shown[0].1), (1, size, 100));
+            close(&shown[0].0, depth.iter().flat_map(|v| [(v - low) / (high - low); 3]));
+            shown[0].0.clone()
+        };
+    for step in 0..3 {
+        let shown = expect(&mut session, &mut memory, &mut range, picture(60, 40, 5 * step));
+        firsts.push(shown);
+    }
+    // The same picture looks otherwise to those who know others.
+    let again = expect(&mut session, &mut memory, &mut range, picture(60, 40, 0));
+    assert_ne!(again, firsts[0]);
+    session.run.reset();
+    (memory, range) = (DepthMemory::default(), None);
+    assert_eq!(expect(&mut session, &mut memory, &mut range, picture(60, 40, 0)), firsts[0]);
+    // A picture of another size is one of another video, even if the network sees both in one size.
+    for image in [picture(40, 60, 1), picture(80, 120, 1)] {
+        (memory, range) = (DepthMemory::default(), None);
+        expect(&mut session, &mut memory, &mut range, image);
+    }
+    // Sessions share the network and nothing else.
+    assert_eq!(chunk(&mut Session::new(&loaded, json!({})), picture(60, 40, 0), 9), [(firsts[0].clone(), 9)]);
+}
+
+#[test]
 fn sizes_that_no_network_has_are_refused() {
     let folder = models();
     for size in [json!("medium"), json!(2), json!(["small"])] {
@@ -260,6 +330,7 @@ fn files_that_are_missing_or_of_another_network_are_named() {
     for (id, name) in [
         ("scribble", "netG_A_latest.pth"),
         ("optical-flow", "raft_small_C_T_V2-01064c6d.pth"),
+        ("video-depth-anything", "video_depth_anything_vits.pth"),
         ("rife", "flownet.pkl"),
     ] {
         let error = load(empty.path(), id).err().unwrap();
@@ -274,6 +345,20 @@ fn files_that_are_missing_or_of_another_network_are_named() {
     put(&folder, SMALL_FLOW_FILE, &torch(&CONTOURS.description(), 1, |tensors| tensors));
     let error = load(folder.path(), "optical-flow").err().unwrap().to_string();
     assert!(error.contains("feature_encoder") || error.contains("update_block"), "{error}");
+    for wrong in [
+        DepthConfig { dim: 32, ..DEPTH },
+        DepthConfig { blocks: 3, ..DEPTH },
+        DepthConfig { moments: 3, ..DEPTH },
+        DepthConfig { features: 16, ..DEPTH },
+        DepthConfig { widths: [4, 8, 16, 32], ..DEPTH },
+    ] {
+        put(&folder, DEPTH_FILE, &torch(&wrong.description(), 1, |tensors| tensors));
+        let error = load(folder.path(), "video-depth-anything").err().unwrap().to_string();
+        assert!(error.contains("pretrained") || error.contains("motion_modules"), "{error}");
+    }
+    put(&folder, DEPTH_FILE, &torch(&CONTOURS.description(), 1, |tensors| tensors));
+    let error = load(folder.path(), "video-depth-anything").err().unwrap().to_string();
+    assert!(error.contains("pretrained.cls_token"), "{error}");
     let mut narrow = flow(false);
     narrow.context[4] = narrow.hidden;
     put(&folder, SMALL_FLOW_FILE, &torch(&narrow.description(), 1, |tensors| tensors));

@@ -58,7 +58,7 @@ fn models_are_listed_downloaded_verified_and_removed() {
     let list = run(&["list"]);
     assert!(list.status.success());
     assert!(String::from_utf8_lossy(&list.stdout).contains("about 14.5 GB"), "{list:?}");
-    assert_eq!(states(&run(&["list", "--json"])).len(), 8);
+    assert_eq!(states(&run(&["list", "--json"])).len(), 9);
 
     hub.fault(&format!("/{OWN}/resolve/main/{MODEL}"), Fault::Cut(1 << 20));
     let done = run(&["download", "streamdiffusionv2"]);

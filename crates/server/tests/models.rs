@@ -44,7 +44,7 @@ async fn a_download_is_followed_to_its_end() {
     let after = server.get(STATUS).await.json();
     assert_eq!((&after["downloaded"], &after["state"]), (&json!(true), &json!("complete")));
     let all = server.get("/api/v1/models").await.json();
-    assert_eq!(all["models"].as_array().unwrap().len(), 8);
+    assert_eq!(all["models"].as_array().unwrap().len(), 9);
     assert!(all["room_bytes"].as_u64().is_some());
     let files = all["models"][0]["files"].as_array().unwrap();
     let when = |name: &str| {

@@ -429,11 +429,13 @@ mod tests {
         let manifest = Manifest::parse(BUILTIN).unwrap();
         let ids: Vec<_> = manifest.pipelines().iter().map(|pipeline| pipeline.id.as_str()).collect();
         assert_eq!(ids[..5], FIVE);
-        assert_eq!(ids[5..], ["scribble", "rife", "optical-flow"]);
+        assert_eq!(ids[5..], ["scribble", "rife", "optical-flow", "video-depth-anything"]);
         let default = Settings::default();
         assert_eq!(paths("scribble", &default), ["VACE-Annotators/scribble/anime_style/netG_A_latest.pth"]);
         assert_eq!(paths("rife", &default), ["RIFE/flownet.pkl"]);
         assert_eq!(paths("optical-flow", &default), ["RAFT/raft_small_C_T_V2-01064c6d.pth"]);
+        let depth = ["Video-Depth-Anything-Small/video_depth_anything_vits.pth"];
+        assert_eq!(paths("video-depth-anything", &default), depth);
         let large = Settings { model_size: ModelSize::Large, ..default };
         assert_eq!(paths("optical-flow", &large), ["RAFT/raft_large_C_T_SKHT_V2-ff5fadd5.pth"]);
         for pipeline in &manifest.pipelines()[..5] {

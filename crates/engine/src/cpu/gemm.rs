@@ -321,6 +321,7 @@ pub(crate) fn store<S: Simd>(simd: S, out: &mut [f32], values: S::f32s) {
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Activate {
     Gelu,
+    GeluErf,
     Silu,
     Relu,
     LeakyRelu(f32),
@@ -334,6 +335,7 @@ impl Activate {
     pub(crate) fn apply(self, values: &mut [f32]) {
         match self {
             Self::Gelu => each(values, math::gelu_tanh),
+            Self::GeluErf => each(values, math::gelu_erf),
             Self::Silu => each(values, math::silu),
             Self::Relu => each(values, |v| math::max(v, 0.0)),
             Self::LeakyRelu(slope) => each(values, |v| if v > 0.0 { v } else { v * slope }),
@@ -347,6 +349,7 @@ impl Activate {
     pub(crate) fn lanes<S: Simd>(self, simd: S, x: S::f32s) -> S::f32s {
         match self {
             Self::Gelu => math::gelu_lanes(simd, x),
+            Self::GeluErf => math::gelu_erf_lanes(simd, x),
             Self::Silu => math::silu_lanes(simd, x),
             Self::Relu => simd.max_f32s(x, simd.splat_f32s(0.0)),
             Self::LeakyRelu(slope) => {

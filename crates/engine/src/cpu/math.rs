@@ -1,7 +1,7 @@
 //! Transcendental functions without branches or calls, so that loops over them vectorise once inlined into a function
 //! compiled for the machine's instruction set.
 
-use std::f32::consts::LOG2_E;
+use std::f32::consts::{FRAC_1_SQRT_2, LOG2_E};
 
 use pulp::Simd;
 
@@ -21,6 +21,11 @@ const TANH_COEFFICIENTS: [f32; 4] = [-17.0 / 315.0, 2.0 / 15.0, -1.0 / 3.0, 1.0]
 /// Of GELU: `0.5 (1 + tanh(y))` is `sigmoid(2y)`.
 const TWO_SQRT_2_OVER_PI: f32 = 1.595_769_2;
 const GELU_CUBIC: f32 = 0.044_715;
+
+/// Of the error function (Abramowitz & Stegun 1964, 7.1.26; error below 1.5e-7): `1 - erf(y)` is a polynomial of
+/// `1 / (1 + SLOPE · y)` without a constant, highest power first, times `e^(-y²)`, for `y` of 0 or more.
+const ERF_SLOPE: f32 = 0.327_591_1;
+const ERF_COEFFICIENTS: [f32; 5] = [1.061_405_4, -1.453_152, 1.421_413_7, -0.284_496_74, 0.254_829_6];
 
 /// `e^x`, within 2 units in the last place; below −87 it is 0 or tiny, above 88 it is about `f32::MAX`.
 #[inline(always)]
@@ -92,6 +97,22 @@ pub(crate) fn gelu_lanes<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
     simd.mul_f32s(x, sigmoid_lanes(simd, y))
 }
 
+/// [`gelu_erf`] of every lane.
+#[inline(always)]
+pub(crate) fn gelu_erf_lanes<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
+    let constant = |value: f32| simd.splat_f32s(value);
+    let (zero, one) = (constant(0.0), constant(1.0));
+    let y = simd.mul_f32s(simd.abs_f32s(x), constant(FRAC_1_SQRT_2));
+    let t = simd.div_f32s(one, simd.mul_add_f32s(constant(ERF_SLOPE), y, one));
+    let mut p = constant(ERF_COEFFICIENTS[0]);
+    for &coefficient in &ERF_COEFFICIENTS[1..] {
+        p = simd.mul_add_f32s(t, p, constant(coefficient));
+    }
+    let decay = exp_lanes(simd, simd.mul_f32s(simd.neg_f32s(y), y));
+    let tail = simd.mul_f32s(simd.mul_f32s(constant(0.5), simd.mul_f32s(t, p)), decay);
+    simd.mul_f32s(x, simd.select_f32s(simd.less_than_f32s(x, zero), tail, simd.sub_f32s(one, tail)))
+}
+
 /// `1 / (1 + e^-x)`.
 #[inline(always)]
 pub(crate) fn sigmoid(x: f32) -> f32 {
@@ -124,6 +145,19 @@ pub(crate) fn gelu_tanh(x: f32) -> f32 {
     x * sigmoid(y)
 }
 
+/// GELU (Hendrycks & Gimpel 2016): `x (1 + erf(x / √2)) / 2`.
+#[inline(always)]
+pub(crate) fn gelu_erf(x: f32) -> f32 {
+    let y = x.abs() * FRAC_1_SQRT_2;
+    let t = 1.0 / ERF_SLOPE.mul_add(y, 1.0);
+    let mut p = ERF_COEFFICIENTS[0];
+    for coefficient in &ERF_COEFFICIENTS[1..] {
+        p = t.mul_add(p, *coefficient);
+    }
+    let tail = 0.5 * (t * p) * exp(-y * y);
+    x * if x < 0.0 { tail } else { 1.0 - tail }
+}
+
 /// The larger, by one instruction: unlike `f32::max` it need not care for NaN.
 #[inline(always)]
 pub(crate) fn max(a: f32, b: f32) -> f32 {
@@ -151,6 +185,22 @@ pub(crate) fn sum(values: &[f32], f: impl Fn(f32) -> f32) -> f32 {
     }
     for (lane, &value) in lanes.iter_mut().zip(rest) {
         *lane += f(value);
+    }
+    lanes.iter().sum()
+}
+
+/// The sum of the products of the elements.
+#[inline(always)]
+pub(crate) fn dot(a: &[f32], b: &[f32]) -> f32 {
+    let mut lanes = [0.0f32; LANES];
+    let ((a, a_rest), (b, b_rest)) = (a.as_chunks::<LANES>(), b.as_chunks::<LANES>());
+    for (a, b) in a.iter().zip(b) {
+        for ((lane, &a), &b) in lanes.iter_mut().zip(a).zip(b) {
+            *lane = a.mul_add(b, *lane);
+        }
+    }
+    for ((lane, &a), &b) in lanes.iter_mut().zip(a_rest).zip(b_rest) {
+        *lane = a.mul_add(b, *lane);
     }
     lanes.iter().sum()
 }
@@ -188,12 +238,13 @@ mod tests {
                         1 => sigmoid_lanes(simd, x),
                         2 => silu_lanes(simd, x),
                         3 => tanh_lanes(simd, x),
-                        _ => gelu_lanes(simd, x),
+                        4 => gelu_lanes(simd, x),
+                        _ => gelu_erf_lanes(simd, x),
                     };
                 }
             }
         }
-        let functions = [exp, sigmoid, silu, tanh, gelu_tanh];
+        let functions = [exp, sigmoid, silu, tanh, gelu_tanh, gelu_erf];
         let x: Vec<f32> = range(-100.0, 100.0).take(100_000).collect();
         for (index, function) in functions.into_iter().enumerate() {
             let mut y = vec![0.0; x.len()];
@@ -219,6 +270,39 @@ mod tests {
             close(sigmoid(x), 1.0 / (1.0 + (-wide).exp()));
             close(silu(x), wide / (1.0 + (-wide).exp()));
             close(gelu_tanh(x), 0.5 * wide * (1.0 + tanh_y));
+        }
+    }
+
+    #[test]
+    fn gelu_is_x_times_the_normal_distribution() {
+        // Its density, integrated from 0 by Simpson's rule in steps that end at every value.
+        let density = |x: f64| (-0.5 * x * x).exp() / std::f64::consts::TAU.sqrt();
+        let (steps, width) = (6000, 1e-3);
+        let mut below = 0.5;
+        for step in 0..steps {
+            let x = f64::from(step) * width;
+            let close = |x: f64, share: f64| {
+                let got = f64::from(gelu_erf(x as f32));
+                assert!(
+                    (got - x * share).abs() < 2e-7 * x.abs().max(1.0) + 1e-7,
+                    "{x}: {got} for {}",
+                    x * share
+                );
+            };
+            close(x, below);
+            close(-x, 1.0 - below);
+            below += width / 6.0 * (density(x) + 4.0 * density(x + width / 2.0) + density(x + width));
+        }
+        assert_eq!(gelu_erf(100.0), 100.0);
+        assert!(gelu_erf(-100.0).abs() < 1e-30);
+    }
+
+    #[test]
+    fn dot_products_count_every_element_once() {
+        for len in 0..70u16 {
+            let values: Vec<f32> = (0..len).map(f32::from).collect();
+            let expected: u32 = (0..u32::from(len)).map(|v| v * v).sum();
+            assert_eq!(dot(&values, &values), expected as f32);
         }
     }
 

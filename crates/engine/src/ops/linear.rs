@@ -54,6 +54,8 @@ pub enum Activation {
     None,
     /// GELU in its tanh approximation.
     Gelu,
+    /// GELU by its definition, `x` times the normal distribution at `x`.
+    GeluErf,
     /// `x · sigmoid(x)`.
     Silu,
     /// `max(x, 0)`.
@@ -71,6 +73,7 @@ impl Activation {
         Some(match self {
             Self::None => return None,
             Self::Gelu => Activate::Gelu,
+            Self::GeluErf => Activate::GeluErf,
             Self::Silu => Activate::Silu,
             Self::Relu => Activate::Relu,
             Self::LeakyRelu(slope) => Activate::LeakyRelu(slope),

@@ -1,11 +1,13 @@
 //! Networks beside the generator: what prepares its input and what refines its output.
 
 mod contour;
+mod depth;
 mod raft;
 mod rife;
 
 pub use contour::{ContourConfig, ContourNet};
-pub use raft::{Features, Raft, RaftConfig};
+pub use depth::{DepthConfig, DepthMemory, DepthNet};
+pub use raft::{FlowFeatures, Raft, RaftConfig};
 pub use rife::{Interpolated, Interpolator, RifeConfig};
 
 use scope_engine::Tensor;

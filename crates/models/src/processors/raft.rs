@@ -245,7 +245,7 @@ pub struct Raft {
 
 /// What is kept of a picture for the flow from or to it.
 #[derive(Clone, Debug)]
-pub struct Features {
+pub struct FlowFeatures {
     /// `[1, height / 8, width / 8, channels]`.
     features: Tensor,
     /// Between -1 and 1.
@@ -313,7 +313,7 @@ impl Raft {
     ///
     /// # Errors
     /// [`ProcessorError::Input`] for pictures of another shape.
-    pub fn features(&self, picture: &Tensor) -> Result<Features, ProcessorError> {
+    pub fn features(&self, picture: &Tensor) -> Result<FlowFeatures, ProcessorError> {
         const EXPECTED: &str = "[1, height, width, 3], both at least 128 and multiples of 8";
         check(picture, 1, EXPECTED)?;
         let fits = |axis: usize| picture.dim(axis) >= LEAST_SIDE && picture.dim(axis).is_multiple_of(STRIDE);
@@ -321,14 +321,14 @@ impl Raft {
             return Err(ProcessorError::Input { found: picture.shape().to_string(), expected: EXPECTED });
         }
         let picture = ops::affine_clamped(picture.clone(), 2.0, -1.0, [-1.0, 1.0])?;
-        Ok(Features { features: self.features.run(&picture)?, picture })
+        Ok(FlowFeatures { features: self.features.run(&picture)?, picture })
     }
 
     /// Where the pixels of the first picture have gone in the second: `[1, height, width, 2]`, pixels to the right and down.
     ///
     /// # Errors
     /// [`ProcessorError::Engine`] for pictures of two sizes.
-    pub fn flow(&self, first: &Features, second: &Features) -> Result<Tensor, ProcessorError> {
+    pub fn flow(&self, first: &FlowFeatures, second: &FlowFeatures) -> Result<Tensor, ProcessorError> {
         // The mean of products is the product with the mean: a smaller second picture, not a smaller table of products.
         let mut levels = Vec::with_capacity(LEVELS);
         let mut target = second.features.clone();

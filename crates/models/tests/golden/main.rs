@@ -41,6 +41,7 @@ const KINDS: &[(&str, Option<Replay>)] = &[
     ("vace_encoding", Some(control::replay)),
     ("vace_forward", Some(dit::vace_forward)),
     ("vace_stream", None),
+    ("video_depth", Some(processors::video_depth)),
     ("wan_vae", Some(vae::wan)),
 ];
 

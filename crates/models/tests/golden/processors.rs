@@ -1,10 +1,13 @@
-//! Kinds `raft`, `rife` and `scribble`: optical flow, frame interpolation and contour drawings.
+//! Kinds `raft`, `rife`, `scribble` and `video_depth`: optical flow, frame interpolation, contour drawings and depth.
 
 use anyhow::{Result, bail};
-use scope_engine::Tensor;
+use scope_engine::{Tensor, ops};
 use scope_models::{
     frames::flow_colors,
-    processors::{ContourConfig, ContourNet, Interpolator, Raft, RaftConfig, RifeConfig},
+    processors::{
+        ContourConfig, ContourNet, DepthConfig, DepthMemory, DepthNet, Interpolator, Raft, RaftConfig,
+        RifeConfig,
+    },
     weights::{Loader, Precision},
 };
 
@@ -108,5 +111,32 @@ pub(crate) fn scribble(case: &Case, check: &mut Check) -> Result<()> {
     let (shape, recorded) = permuted(case.recorded("out")?, &[0, 2, 3, 1]);
     check.holds("shape of out", drawn.shape()[..] == shape[..]);
     check.close("out", &drawn.to_vec(), &recorded, TOLERANCE, 0.0);
+    Ok(())
+}
+
+pub(crate) fn video_depth(case: &Case, check: &mut Check) -> Result<()> {
+    let config = DepthConfig::small();
+    let weights = made::weights(&config.description());
+    let net = DepthNet::load(&Loader::new(&weights, &case.device, Precision::F32), config)?;
+    let (height, width) = (case.number("/height")?, case.number("/width")?);
+    let every = case.number("/every")?;
+    let mut memory = DepthMemory::default();
+    let mut depth = Vec::new();
+    let mut resized = Vec::new();
+    for time in 0..case.number("/frames")? {
+        let picture = made::picture(time, height, width);
+        let picture = Tensor::from_f32(&case.device, &[1, height, width, 3], &picture)?;
+        let found = net.next_at(&mut memory, &picture)?;
+        check.holds("shape of the depth", found.shape()[..] == [1, height, width, 1]);
+        depth.extend(some_pixels(&found.to_vec(), width, 1, every));
+        if time < 2 {
+            let shown = ops::resize_between_corners(&found, [50, 61])?;
+            resized.extend(some_pixels(&shown.to_vec(), 61, 1, every));
+        }
+    }
+    let recorded = case.recorded("depth")?;
+    let furthest = recorded.values.iter().fold(0.0, |furthest: f32, value| furthest.max(*value));
+    check.close("depth", &depth, &recorded.values, TOLERANCE * furthest, 0.0);
+    check.close("resized", &resized, &case.recorded("resized")?.values, TOLERANCE * furthest, 0.0);
     Ok(())
 }

@@ -21,7 +21,7 @@ mod watched;
 
 use case::Replay;
 
-const OTHERS: [&str; 15] = [
+const OTHERS: [&str; 16] = [
     "blending",
     "dit_forward",
     "fp8_linear",
@@ -36,6 +36,7 @@ const OTHERS: [&str; 15] = [
     "umt5_encoder",
     "vace_encoding",
     "vace_forward",
+    "video_depth",
     "wan_vae",
 ];
 

@@ -1,15 +1,19 @@
-//! Networks that prepare the input of a model or refine its output: contour drawings, optical flow, and pictures between
-//! pictures.
+//! Networks that prepare the input of a model or refine its output: contour drawings, depth, optical flow, and pictures
+//! between pictures.
 
+mod range;
 mod run;
 
 use super::each_frame::{Failure, FrameByFrame};
 use super::models_missing;
 use crate::schema::Usage;
 use crate::{Compute, Generator, LoadError, LoadParams, LoadedPipeline, Pipeline, PipelineSchema};
+use range::Range;
 use scope_engine::Device;
 use scope_models::checkpoint::{Checkpoint, Unexpected};
-use scope_models::processors::{ContourConfig, ContourNet, Interpolator, Raft, RaftConfig, RifeConfig};
+use scope_models::processors::{
+    ContourConfig, ContourNet, DepthConfig, DepthMemory, DepthNet, Interpolator, Raft, RaftConfig, RifeConfig,
+};
 use scope_models::weights::{Loader, Precision};
 use scope_store::{ModelFolder, Role, Settings};
 use serde_json::json;
@@ -26,10 +30,11 @@ pub struct Processor {
 
 impl Processor {
     /// All of them, with their weights in this folder.
-    pub fn all(folder: &ModelFolder, compute: Compute) -> [Self; 3] {
+    pub fn all(folder: &ModelFolder, compute: Compute) -> [Self; 4] {
         let processor = |schema, open| Self { schema, open, folder: folder.clone(), compute };
         [
             processor(scribble(), open_contours),
+            processor(depth(), open_depth),
             processor(optical_flow(), open_flow),
             processor(rife(), open_interpolator),
         ]
@@ -39,6 +44,18 @@ impl Processor {
 fn scribble() -> PipelineSchema {
     let mut schema = PipelineSchema::new("scribble", "Scribble", "ScribbleConfig");
     schema.description = "Draws contours as an artist would: a control video for models with VACE.".into();
+    schema.requires_models = true;
+    schema.modified = true;
+    schema.usage = vec![Usage::Preprocessor];
+    schema
+}
+
+fn depth() -> PipelineSchema {
+    let mut schema =
+        PipelineSchema::new("video-depth-anything", "Video Depth Anything", "VideoDepthAnythingConfig");
+    schema.description = "Shows how near everything is: a control video for models with VACE.".into();
+    schema.docs_url = Some("https://github.com/DepthAnything/Video-Depth-Anything".into());
+    schema.estimated_vram_gb = Some(1.0);
     schema.requires_models = true;
     schema.modified = true;
     schema.usage = vec![Usage::Preprocessor];
@@ -109,6 +126,7 @@ enum Network {
     Contours(Arc<ContourNet>),
     Between(Arc<Interpolator>),
     Flow(Arc<Raft>),
+    Depth(Arc<DepthNet>),
 }
 
 fn open_contours(path: &Path, device: &Device) -> Result<Network, Failure> {
@@ -135,6 +153,14 @@ fn open_flow(path: &Path, device: &Device) -> Result<Network, Failure> {
     Ok(Network::Flow(Arc::new(network)))
 }
 
+fn open_depth(path: &Path, device: &Device) -> Result<Network, Failure> {
+    let file = Checkpoint::open(path)?;
+    let config = DepthConfig::of(&file)?;
+    file.check(&config.description(), Unexpected::Refuse)?;
+    let network = DepthNet::load(&Loader::new(&file, device, Precision::F32), config)?;
+    Ok(Network::Depth(Arc::new(network)))
+}
+
 struct Loaded {
     network: Network,
     device: Device,
@@ -150,6 +176,13 @@ impl LoadedPipeline for Loaded {
             Network::Between(network) => {
                 Box::new(FrameByFrame(run::Between { network: Arc::clone(network), device, last: None }))
             }
+            Network::Depth(network) => Box::new(FrameByFrame(run::Depth {
+                network: Arc::clone(network),
+                device,
+                size: (0, 0),
+                memory: DepthMemory::default(),
+                range: Range::default(),
+            })),
             Network::Flow(network) => {
                 Box::new(FrameByFrame(run::Flow { network: Arc::clone(network), device, last: None }))
             }

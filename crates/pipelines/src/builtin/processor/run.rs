@@ -1,11 +1,12 @@
 //! What the networks make of each picture of a stream.
 
 use super::super::each_frame::{EachFrame, Failure};
+use super::range::{Range, to_unit};
 use crate::Snapshot;
 use scope_engine::{Device, Tensor, ops};
 use scope_frame::{Frame, Image, PixelFormat, Timestamp};
 use scope_models::frames::flow_colors;
-use scope_models::processors::{ContourNet, Features, Interpolator, Raft};
+use scope_models::processors::{ContourNet, DepthMemory, DepthNet, FlowFeatures, Interpolator, Raft};
 use std::sync::Arc;
 
 /// Contours of each picture.
@@ -67,7 +68,7 @@ pub(super) struct Flow {
     pub(super) network: Arc<Raft>,
     pub(super) device: Device,
     /// The size of the picture before, and what the network keeps of it.
-    pub(super) last: Option<((u32, u32), Features)>,
+    pub(super) last: Option<((u32, u32), FlowFeatures)>,
 }
 
 /// Sides of the square in which flow is estimated.
@@ -101,6 +102,42 @@ impl EachFrame for Flow {
 
     fn reset(&mut self) {
         self.last = None;
+    }
+}
+
+/// How near everything is in each picture: white is near.
+pub(super) struct Depth {
+    pub(super) network: Arc<DepthNet>,
+    pub(super) device: Device,
+    pub(super) size: (u32, u32),
+    pub(super) memory: DepthMemory,
+    pub(super) range: Range,
+}
+
+impl EachFrame for Depth {
+    fn frame(
+        &mut self,
+        frame: Frame,
+        _: &Snapshot,
+        send: &mut dyn FnMut(Image, Timestamp),
+    ) -> Result<(), Failure> {
+        let size = frame.image.size();
+        if self.size != size {
+            // Another video.
+            self.reset();
+            self.size = size;
+        }
+        let picture = pixels(&frame.image, size_of(&frame.image), &self.device)?;
+        let depth = self.device.install(|| self.network.next(&mut self.memory, &picture))?;
+        let [scale, shift] = to_unit(self.range.next(&depth.to_vec()));
+        let shown = ops::affine_clamped(depth, scale, shift, [0.0, 1.0])?;
+        send(gray_image(&shown, size)?, frame.captured_at);
+        Ok(())
+    }
+
+    fn reset(&mut self) {
+        self.memory.clear();
+        self.range.clear();
     }
 }
 
