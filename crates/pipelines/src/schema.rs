@@ -71,6 +71,9 @@ pub struct PipelineSchema {
     pub estimated_vram_gb: Option<f64>,
     /// Whether weights must be downloaded first.
     pub requires_models: bool,
+    /// Whether `random_weights` loads it without its files, to measure it.
+    #[serde(skip)]
+    pub random_weights: bool,
     /// Whether LoRA adapters can be used.
     pub supports_lora: bool,
     /// Whether VACE conditioning can be used.
@@ -130,6 +133,7 @@ impl PipelineSchema {
             docs_url: None,
             estimated_vram_gb: None,
             requires_models: false,
+            random_weights: false,
             supports_lora: false,
             supports_vace: false,
             supports_cache_management: false,

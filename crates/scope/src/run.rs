@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
+use tokio::time::{Instant, sleep_until};
 
 /// Set in the environment of a process that replaces this one.
 pub(crate) const RESTARTED: &str = "SCOPE_RESTARTED";
@@ -83,10 +84,26 @@ async fn until_stopped(service: &Arc<Service>, settings: &Settings) -> Result<St
     Ok(scope_server::serve(listener, router(Arc::clone(service)), Arc::clone(service)).await)
 }
 
-/// Memory of models that have gone goes back to the system.
+/// Memory of models and sessions that have gone goes back to the system.
 async fn give_memory_back(service: Arc<Service>) {
-    let mut changes = service.models.changes();
-    while changes.changed().await.is_ok() {
+    /// Threads, codecs and connections of what has ended free their memory until then.
+    const LAG: Duration = Duration::from_secs(2);
+    let mut models = service.models.changes();
+    let Ok(mut events) = service.events.watch() else { return };
+    let mut later: Option<Instant> = None;
+    loop {
+        tokio::select! {
+            changed = models.changed() => match changed {
+                Ok(()) => later = Some(Instant::now() + LAG),
+                Err(_) => return,
+            },
+            event = events.next() => match event {
+                Some(event) if event.name == "sessions" => later = Some(Instant::now() + LAG),
+                Some(_) => continue,
+                None => return,
+            },
+            () = sleep_until(later.unwrap_or_else(Instant::now)), if later.is_some() => later = None,
+        }
         if service.models.status().loading_stage.is_none() {
             // A panic has been logged by the panic hook.
             tokio::task::spawn_blocking(allocator::give_back).await.ok();

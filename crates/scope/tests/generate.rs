@@ -176,6 +176,38 @@ fn a_timeline_plays_as_the_same_changes_do_on_the_command_line() {
 }
 
 #[test]
+fn families_take_every_load_parameter_and_noise_for_weights() {
+    let home = tempfile::tempdir().unwrap();
+    for id in ["streamdiffusionv2", "longlive", "krea-realtime-video", "reward-forcing", "memflow"] {
+        let video = |load: &[&str]| {
+            let start = ["generate", "--pipeline", id, "--size", "32x32", "--frames", "5", "--steps", "900"];
+            let tiny = ["--load", "random_weights=tiny", "--hash-only", "--json"];
+            document(home.path(), &[&start[..], &tiny, load].concat())["sha256"].clone()
+        };
+        let plain = video(&["--load", "vace_enabled=false"]);
+        assert_eq!(
+            video(&["--load", "lora_merge_mode=runtime_peft", "--load", "ref_images=[]"]),
+            plain,
+            "{id}"
+        );
+        assert_ne!(video(&["--load", "base_seed=7"]), plain, "{id}");
+        let size = ["bench", "--pipeline", id, "--size", "32x32", "--chunks", "1", "--warmup", "0"];
+        let measured =
+            document(home.path(), &[&size[..], &["--load", "random_weights=tiny", "--json"]].concat());
+        assert!(measured["stages_ms"].as_array().is_some_and(|stages| !stages.is_empty()), "{measured}");
+        let loras = ["generate", "--pipeline", id, "--hash-only", "--load", r#"loras=[{"scale":1}]"#];
+        refused(home.path(), &loras, 1, &["loras", "no path"]);
+        let start = ["generate", "--pipeline", id, "--hash-only"];
+        refused(
+            home.path(),
+            &[&start[..], &["--load", "lora=a"]].concat(),
+            2,
+            &["loras (a list of", "random_weights"],
+        );
+    }
+}
+
+#[test]
 fn what_is_wrong_is_told_with_what_would_be_right() {
     let home = tempfile::tempdir().unwrap();
     let home = home.path();

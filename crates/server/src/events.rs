@@ -58,22 +58,28 @@ impl Events {
 }
 
 impl Watcher {
-    /// `first`, then everything sent since [`Events::watch`]. What a slow reader missed is skipped. Ends with the server.
+    /// The next event, or `None` when the server ends. What a slow reader missed is skipped.
+    pub async fn next(&mut self) -> Option<Event> {
+        if let Some(event) = self.first.next() {
+            return Some(event);
+        }
+        loop {
+            match self.receiver.recv().await {
+                Ok(event) => return Some(event),
+                Err(broadcast::error::RecvError::Lagged(missed)) => {
+                    tracing::debug!(missed, "a watcher was too slow");
+                }
+                Err(broadcast::error::RecvError::Closed) => return None,
+            }
+        }
+    }
+
+    /// `first`, then everything sent since [`Events::watch`], as [`Watcher::next`].
     pub fn into_stream(mut self, first: Vec<Event>) -> impl Stream<Item = Event> + Send {
         self.first = first.into_iter();
         stream::unfold(self, |mut watcher| async move {
-            if let Some(event) = watcher.first.next() {
-                return Some((event, watcher));
-            }
-            loop {
-                match watcher.receiver.recv().await {
-                    Ok(event) => return Some((event, watcher)),
-                    Err(broadcast::error::RecvError::Lagged(missed)) => {
-                        tracing::debug!(missed, "a watcher was too slow");
-                    }
-                    Err(broadcast::error::RecvError::Closed) => return None,
-                }
-            }
+            let event = watcher.next().await?;
+            Some((event, watcher))
         })
     }
 }

@@ -41,10 +41,23 @@ impl PipelineSchema {
         };
         match (known, is_load) {
             _ if has => Place::Chunk,
+            _ if self.unlisted().iter().any(|(unlisted, _)| *unlisted == key) => Place::Load,
             (Some(KeyKind::Session), _) => Place::Session,
             (_, Some(true)) => Place::Load,
             _ => Place::Nowhere,
         }
+    }
+
+    /// Load parameters that no property describes, as clients know them, and what values they take.
+    fn unlisted(&self) -> Vec<(&'static str, &'static str)> {
+        let all = [
+            (self.supports_lora, "loras", "a list of {\"path\", \"scale\"}"),
+            (self.supports_lora, "lora_merge_mode", "permanent_merge or runtime_peft"),
+            (self.supports_vace, "vace_enabled", "true or false"),
+            (self.supports_vace, "ref_images", "a list of paths"),
+            (self.random_weights, "random_weights", "true, false or tiny"),
+        ];
+        all.into_iter().filter(|(has, ..)| *has).map(|(_, key, values)| (key, values)).collect()
     }
 
     /// The settings that are read at `place` and meant for people, each with the values it takes: `noise_scale (0…1)`.
@@ -69,6 +82,9 @@ impl PipelineSchema {
             ];
             let has = more.iter().filter(|(key, _)| self.place(key) == place);
             found.extend(has.map(|(key, values)| format!("{key} ({values})")));
+        }
+        if place == Place::Load {
+            found.extend(self.unlisted().iter().map(|(key, values)| format!("{key} ({values})")));
         }
         found
     }

@@ -59,6 +59,7 @@ pub(super) fn schema(family: &WanFamily) -> PipelineSchema {
     schema.requires_models = true;
     schema.supports_lora = true;
     schema.supports_vace = true;
+    schema.random_weights = true;
     schema.supports_cache_management = true;
     schema.supports_kv_cache_bias = family.cache_weight;
     schema.supports_quantization = true;
