@@ -370,3 +370,18 @@ fn files_that_are_missing_or_of_another_network_are_named() {
     let error = load(folder.path(), "scribble").err().unwrap().to_string();
     assert!(error.contains("extra.weight"), "{error}");
 }
+
+#[test]
+fn noise_for_weights_needs_no_files() {
+    let empty = TempDir::new().unwrap();
+    let registry = Registry::with_models(&ModelFolder::new(empty.path()), Compute::default());
+    for id in ["scribble", "optical-flow", "rife"] {
+        let params = LoadParams::new(map(json!({"random_weights": true})));
+        let loaded = registry.get(id).unwrap().load(&params, &|_| {}).unwrap();
+        let mut session = Session::new(&loaded, json!({}));
+        chunk(&mut session, picture(64, 48, 0), 0);
+        let shown = chunk(&mut session, picture(64, 48, 3), 1000);
+        let pixels = shown[0].0.data();
+        assert!(pixels.iter().any(|&byte| byte != pixels[0]), "{id}");
+    }
+}

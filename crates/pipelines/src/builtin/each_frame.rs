@@ -1,6 +1,8 @@
 //! Generators that take their input one frame at a time.
 
+use crate::compute::GiveBack;
 use crate::{Chunk, ChunkReport, GenerateError, Generator, InputMode, Needs, Output, Sampling, Snapshot};
+use scope_engine::Device;
 use scope_frame::{Frame, Image, Timestamp};
 use std::error::Error;
 
@@ -21,7 +23,22 @@ pub(super) trait EachFrame: Send {
 }
 
 /// The generator of it.
-pub(super) struct FrameByFrame<T>(pub(super) T);
+pub(super) struct FrameByFrame<T> {
+    run: T,
+    _memory: Option<GiveBack>,
+}
+
+impl<T> FrameByFrame<T> {
+    /// One that needs no device.
+    pub(super) fn new(run: T) -> Self {
+        Self { run, _memory: None }
+    }
+
+    /// One that gives the device's memory back at its end.
+    pub(super) fn on(device: &Device, run: T) -> Self {
+        Self { run, _memory: Some(GiveBack(device.clone())) }
+    }
+}
 
 impl<T: EachFrame> Generator for FrameByFrame<T> {
     /// Always video: there is nothing to do without it. One frame at a time adds no latency.
@@ -38,7 +55,7 @@ impl<T: EachFrame> Generator for FrameByFrame<T> {
             emit(Output::Frame { port: "video".into(), image, captured_at: Some(captured_at) });
         };
         for frame in chunk.inputs.remove("video").unwrap_or_default() {
-            self.0
+            self.run
                 .frame(frame, chunk.parameters, &mut send)
                 .map_err(|error| GenerateError::of(error.as_ref()))?;
         }
@@ -46,6 +63,6 @@ impl<T: EachFrame> Generator for FrameByFrame<T> {
     }
 
     fn reset(&mut self) {
-        self.0.reset();
+        self.run.reset();
     }
 }

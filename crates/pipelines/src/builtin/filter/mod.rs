@@ -57,7 +57,7 @@ struct Loaded(Process);
 
 impl LoadedPipeline for Loaded {
     fn start(&self) -> Result<Box<dyn Generator>, LoadError> {
-        Ok(Box::new(FrameByFrame(Run(Arc::clone(&self.0)))))
+        Ok(Box::new(FrameByFrame::new(Run(Arc::clone(&self.0)))))
     }
 }
 

@@ -10,11 +10,11 @@ use crate::schema::Usage;
 use crate::{Compute, Generator, LoadError, LoadParams, LoadedPipeline, Pipeline, PipelineSchema};
 use range::Range;
 use scope_engine::Device;
-use scope_models::checkpoint::{Checkpoint, Unexpected};
+use scope_models::checkpoint::{Checkpoint, CheckpointError, NetworkDescription, Selection, Unexpected};
 use scope_models::processors::{
     ContourConfig, ContourNet, DepthConfig, DepthMemory, DepthNet, Interpolator, Raft, RaftConfig, RifeConfig,
 };
-use scope_models::weights::{Loader, Precision};
+use scope_models::weights::{Loader, Precision, RandomWeights, TensorSource};
 use scope_store::{ModelFolder, Role, Settings};
 use serde_json::json;
 use std::path::Path;
@@ -23,7 +23,7 @@ use std::sync::Arc;
 /// A network of a published processor, whose weights lie in the models folder.
 pub struct Processor {
     schema: PipelineSchema,
-    open: fn(&Path, &Device) -> Result<Network, Failure>,
+    open: fn(&Weights<'_>, &Device) -> Result<Network, Failure>,
     folder: ModelFolder,
     compute: Compute,
 }
@@ -31,7 +31,11 @@ pub struct Processor {
 impl Processor {
     /// All of them, with their weights in this folder.
     pub fn all(folder: &ModelFolder, compute: Compute) -> [Self; 4] {
-        let processor = |schema, open| Self { schema, open, folder: folder.clone(), compute };
+        type Open = fn(&Weights<'_>, &Device) -> Result<Network, Failure>;
+        let processor = |mut schema: PipelineSchema, open: Open| {
+            schema.random_weights = true;
+            Self { schema, open, folder: folder.clone(), compute }
+        };
         [
             processor(scribble(), open_contours),
             processor(depth(), open_depth),
@@ -108,16 +112,60 @@ impl Pipeline for Processor {
                 problem: format!("must be one of {}", MODEL_SIZES.join(", ")),
             });
         }
+        let large = params.as_map().get(MODEL_SIZE).is_some_and(|size| size == MODEL_SIZES[1]);
         let settings = Settings::from_params(params.as_map());
-        let files = self.folder.locate(id, &settings).map_err(|error| models_missing(id, &error))?;
+        let files = match params.bool("random_weights") {
+            Some(true) => None,
+            _ => Some(self.folder.locate(id, &settings).map_err(|error| models_missing(id, &error))?),
+        };
         let load = || {
             let device = self.compute.device()?;
-            let path = files.path(Role::Processor).ok_or("the list of model files names no network")?;
+            let weights = match &files {
+                Some(files) => {
+                    let path = files.path(Role::Processor);
+                    Weights::File(path.ok_or("the list of model files names no network")?)
+                }
+                None => Weights::Random { large },
+            };
             stage("Loading weights…");
-            let network = (self.open)(path, &device)?;
+            let network = (self.open)(&weights, &device)?;
             Ok(Arc::new(Loaded { network, device }) as Arc<dyn LoadedPipeline>)
         };
         load().map_err(|error: Failure| LoadError::of(id, error.as_ref()))
+    }
+}
+
+/// Where a network's weights come from.
+enum Weights<'a> {
+    /// A published file.
+    File(&'a Path),
+    /// Noise, in the published size; in the larger one of those.
+    Random { large: bool },
+}
+
+impl Weights<'_> {
+    /// The weights, and the sizes of their network. `of` reads those of a file, which has the tensors that `describe` tells;
+    /// of some files a part is selected.
+    fn open<C>(
+        &self,
+        selection: Option<&Selection>,
+        of: impl FnOnce(&Checkpoint) -> Result<C, CheckpointError>,
+        published: impl FnOnce(bool) -> C,
+        describe: impl FnOnce(&C) -> NetworkDescription,
+    ) -> Result<(Box<dyn TensorSource>, C), Failure> {
+        match self {
+            Self::File(path) => {
+                let file = Checkpoint::open(path)?;
+                let file = selection.map_or(Ok(file.clone()), |selection| file.select(selection))?;
+                let config = of(&file)?;
+                file.check(&describe(&config), Unexpected::Refuse)?;
+                Ok((Box::new(file), config))
+            }
+            Self::Random { large } => {
+                let config = published(*large);
+                Ok((Box::new(RandomWeights::new(&[&describe(&config)], 0)), config))
+            }
+        }
     }
 }
 
@@ -129,35 +177,31 @@ enum Network {
     Depth(Arc<DepthNet>),
 }
 
-fn open_contours(path: &Path, device: &Device) -> Result<Network, Failure> {
-    let file = Checkpoint::open(path)?;
-    let config = ContourConfig::of(&file)?;
-    file.check(&config.description(), Unexpected::Refuse)?;
-    let network = ContourNet::load(&Loader::new(&file, device, Precision::F32), config)?;
+fn open_contours(weights: &Weights<'_>, device: &Device) -> Result<Network, Failure> {
+    let published = |_| ContourConfig::full();
+    let (source, config) = weights.open(None, ContourConfig::of, published, ContourConfig::description)?;
+    let network = ContourNet::load(&Loader::new(&*source, device, Precision::F32), config)?;
     Ok(Network::Contours(Arc::new(network)))
 }
 
-fn open_interpolator(path: &Path, device: &Device) -> Result<Network, Failure> {
-    let file = Checkpoint::open(path)?.select(&RifeConfig::PUBLISHED)?;
-    let config = RifeConfig::of(&file)?;
-    file.check(&config.description(), Unexpected::Refuse)?;
-    let network = Interpolator::load(&Loader::new(&file, device, Precision::F32), config)?;
+fn open_interpolator(weights: &Weights<'_>, device: &Device) -> Result<Network, Failure> {
+    let (published, selection) = (|_| RifeConfig::full(), Some(&RifeConfig::PUBLISHED));
+    let (source, config) = weights.open(selection, RifeConfig::of, published, RifeConfig::description)?;
+    let network = Interpolator::load(&Loader::new(&*source, device, Precision::F32), config)?;
     Ok(Network::Between(Arc::new(network)))
 }
 
-fn open_flow(path: &Path, device: &Device) -> Result<Network, Failure> {
-    let file = Checkpoint::open(path)?;
-    let config = RaftConfig::of(&file)?;
-    file.check(&config.description(), Unexpected::Refuse)?;
-    let network = Raft::load(&Loader::new(&file, device, Precision::F32), &config)?;
+fn open_flow(weights: &Weights<'_>, device: &Device) -> Result<Network, Failure> {
+    let published = |large| if large { RaftConfig::large() } else { RaftConfig::small() };
+    let (source, config) = weights.open(None, RaftConfig::of, published, RaftConfig::description)?;
+    let network = Raft::load(&Loader::new(&*source, device, Precision::F32), &config)?;
     Ok(Network::Flow(Arc::new(network)))
 }
 
-fn open_depth(path: &Path, device: &Device) -> Result<Network, Failure> {
-    let file = Checkpoint::open(path)?;
-    let config = DepthConfig::of(&file)?;
-    file.check(&config.description(), Unexpected::Refuse)?;
-    let network = DepthNet::load(&Loader::new(&file, device, Precision::F32), config)?;
+fn open_depth(weights: &Weights<'_>, device: &Device) -> Result<Network, Failure> {
+    let published = |_| DepthConfig::small();
+    let (source, config) = weights.open(None, DepthConfig::of, published, DepthConfig::description)?;
+    let network = DepthNet::load(&Loader::new(&*source, device, Precision::F32), config)?;
     Ok(Network::Depth(Arc::new(network)))
 }
 
@@ -170,22 +214,28 @@ impl LoadedPipeline for Loaded {
     fn start(&self) -> Result<Box<dyn Generator>, LoadError> {
         let device = self.device.clone();
         Ok(match &self.network {
-            Network::Contours(network) => {
-                Box::new(FrameByFrame(run::Contours { network: Arc::clone(network), device }))
-            }
-            Network::Between(network) => {
-                Box::new(FrameByFrame(run::Between { network: Arc::clone(network), device, last: None }))
-            }
-            Network::Depth(network) => Box::new(FrameByFrame(run::Depth {
-                network: Arc::clone(network),
-                device,
-                size: (0, 0),
-                memory: DepthMemory::default(),
-                range: Range::default(),
-            })),
-            Network::Flow(network) => {
-                Box::new(FrameByFrame(run::Flow { network: Arc::clone(network), device, last: None }))
-            }
+            Network::Contours(network) => Box::new(FrameByFrame::on(
+                &self.device,
+                run::Contours { network: Arc::clone(network), device },
+            )),
+            Network::Between(network) => Box::new(FrameByFrame::on(
+                &self.device,
+                run::Between { network: Arc::clone(network), device, last: None },
+            )),
+            Network::Depth(network) => Box::new(FrameByFrame::on(
+                &self.device,
+                run::Depth {
+                    network: Arc::clone(network),
+                    device,
+                    size: (0, 0),
+                    memory: DepthMemory::default(),
+                    range: Range::default(),
+                },
+            )),
+            Network::Flow(network) => Box::new(FrameByFrame::on(
+                &self.device,
+                run::Flow { network: Arc::clone(network), device, last: None },
+            )),
         })
     }
 }
