@@ -116,6 +116,16 @@ async fn pipelines_without_files_are_always_there_and_unknown_ones_never() {
     assert_eq!(server.post("/api/v1/models/download", &body("nobody")).await.status, 404);
     assert_eq!(server.post("/api/v1/models/verify", &body("nobody")).await.status, 404);
     assert_eq!(server.send("DELETE", "/api/v1/models/..%2f..%2fetc", &[], "").await.status, 404);
-    let odd = json!({"pipeline_id": "longlive", "vae_type": "huge"});
-    assert_eq!(server.post("/api/v1/models/download", &odd).await.status, 422);
+    for odd in [json!({"vae_type": "huge"}), json!({"model_size": "huge"})] {
+        let mut odd = odd;
+        odd["pipeline_id"] = json!("longlive");
+        assert_eq!(server.post("/api/v1/models/download", &odd).await.status, 422);
+    }
+    for (size, needed, other) in
+        [("small", "raft_small", "raft_large"), ("large", "raft_large", "raft_small")]
+    {
+        let path = format!("/api/v1/models/status?pipeline_id=optical-flow&model_size={size}");
+        let files = server.get(&path).await.json()["files"].to_string();
+        assert!(files.contains(needed) && !files.contains(other), "{files}");
+    }
 }

@@ -75,6 +75,13 @@ pub enum ModelSize {
     Large,
 }
 
+impl ModelSize {
+    /// The size that load parameters call `text`.
+    pub fn parse(text: &str) -> Option<Self> {
+        serde_json::from_value(text.into()).ok()
+    }
+}
+
 impl VaeType {
     /// The autoencoder that load parameters call `text`.
     pub fn parse(text: &str) -> Option<Self> {

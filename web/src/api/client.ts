@@ -43,6 +43,7 @@ export interface ModelNeed {
   pipelineId: string
   vaeType: string
   vace: boolean
+  modelSize: string
 }
 
 /** What the server can run, and what it suggests to those who have no choice of their own. */
@@ -147,12 +148,18 @@ export const api = {
       pipeline_id: need.pipelineId,
       vae_type: need.vaeType,
       vace_enabled: String(need.vace),
+      model_size: need.modelSize,
     })
     const shape = z.looseObject({ downloaded: z.boolean() })
     return (await read(shape, request(`${V1}/models/status?${query}`, { signal }))).downloaded
   },
   async downloadModels(need: ModelNeed): Promise<void> {
-    const json = { pipeline_id: need.pipelineId, vae_type: need.vaeType, vace_enabled: need.vace }
+    const json = {
+      pipeline_id: need.pipelineId,
+      vae_type: need.vaeType,
+      vace_enabled: need.vace,
+      model_size: need.modelSize,
+    }
     await request(`${V1}/models/download`, { method: 'POST', json, timeoutMs: 60_000 })
   },
   /** Keeps a key of another service on the server, which gives it to nobody else. */

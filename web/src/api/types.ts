@@ -145,7 +145,13 @@ export const modelFileSchema = z.looseObject({
   size: z.number().nullish(),
   problem: z.string().nullish(),
   /** Which settings have a use for it; empty for all. */
-  when: z.looseObject({ vae_type: z.string().optional(), vace: z.boolean().optional() }).catch({}),
+  when: z
+    .looseObject({
+      vae_type: z.string().optional(),
+      vace: z.boolean().optional(),
+      model_size: z.string().optional(),
+    })
+    .catch({}),
 })
 export type ModelFile = z.infer<typeof modelFileSchema>
 

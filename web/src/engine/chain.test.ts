@@ -161,8 +161,8 @@ describe('the chain', () => {
       params: { family: { vae_type: 'tae' } },
     })
     expect(chain(tiny).map((node) => needOf(tiny, node))).toEqual([
-      { pipelineId: 'scribble', vaeType: 'wan', vace: false },
-      { pipelineId: 'family', vaeType: 'tae', vace: true },
+      { pipelineId: 'scribble', vaeType: 'wan', vace: false, modelSize: 'small' },
+      { pipelineId: 'family', vaeType: 'tae', vace: true, modelSize: 'small' },
     ])
   })
 })

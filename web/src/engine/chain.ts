@@ -20,6 +20,7 @@ export const CONTROL_PORT = 'vace_input_frames'
 const USAGE: Readonly<Record<Side, string>> = { before: 'preprocessor', after: 'postprocessor' }
 /** What the server takes where nothing else is said. */
 const USUAL_VAE = 'wan'
+const USUAL_SIZE = 'small'
 
 export function modeIn(wanted: Mode, pipeline: Pipeline): Mode {
   return pipeline.supported_modes.includes(wanted) ? wanted : pipeline.default_mode
@@ -86,6 +87,12 @@ export function paramsOf(doc: Pick<ProjectDoc, 'params'>, node: ChainNode): { lo
 /** Which files a node needs; null when none. */
 export function needOf(doc: Pick<ProjectDoc, 'params'>, node: ChainNode): ModelNeed | null {
   if (!node.pipeline.requires_models) return null
-  const { vae_type: vae } = paramsOf(doc, node).load
-  return { pipelineId: node.pipeline.id, vaeType: typeof vae === 'string' ? vae : USUAL_VAE, vace: node.control }
+  const { vae_type: vae, model_size: size } = paramsOf(doc, node).load
+  const text = (value: unknown, usual: string) => (typeof value === 'string' ? value : usual)
+  return {
+    pipelineId: node.pipeline.id,
+    vaeType: text(vae, USUAL_VAE),
+    vace: node.control,
+    modelSize: text(size, USUAL_SIZE),
+  }
 }

@@ -78,7 +78,7 @@ describe('a chain', () => {
   })
 
   it('is not begun when any of its nodes lacks files', async () => {
-    const need = { pipelineId: 'edges', vaeType: 'wan', vace: false }
+    const need = { pipelineId: 'edges', vaeType: 'wan', vace: false, modelSize: 'small' }
     const needy = planOf('small', [{ ...edges, need }, node('small')])
     const load = vi.fn()
     const api = {

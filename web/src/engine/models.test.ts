@@ -4,7 +4,7 @@ import { ApiError } from '../api/http'
 import { type Download, type Model, modelSchema, type Verification } from '../api/types'
 import { filesOf, Models, together } from './models'
 
-const need: ModelNeed = { pipelineId: 'family', vaeType: 'wan', vace: false }
+const need: ModelNeed = { pipelineId: 'family', vaeType: 'wan', vace: false, modelSize: 'small' }
 
 const file = (path: string, size: number, more: object = {}) => ({ path, size, state: 'missing', bytes: 0, ...more })
 const family = (files: object[], progress: object | null = null): Model =>
@@ -30,6 +30,15 @@ describe('the files that settings need', () => {
   it('are those of its autoencoder, and of VACE where it is used', () => {
     expect(filesOf(family(FILES), need)).toEqual({ state: 'missing', bytes: 0, total: 110, missing: 110, exact: true })
     expect(filesOf(family(FILES), { ...need, vaeType: 'tae', vace: true }).missing).toBe(151)
+  })
+
+  it('are those of its size', () => {
+    const sizes = family([
+      file('small', 4, { when: { model_size: 'small' } }),
+      file('large', 21, { when: { model_size: 'large' } }),
+    ])
+    expect(filesOf(sizes, need).missing).toBe(4)
+    expect(filesOf(sizes, { ...need, modelSize: 'large' }).missing).toBe(21)
   })
 
   it('are complete, partly there or damaged, whatever the others are', () => {

@@ -37,8 +37,9 @@ const COMPANION = 'companion'
 const WISH_KEY = 'scope.startAfter'
 
 function belongs(file: ModelFile, need: ModelNeed): boolean {
-  const { vae_type: vae, vace } = file.when
-  return (vae === undefined || vae === need.vaeType) && (vace === undefined || vace === need.vace)
+  const { vae_type: vae, vace, model_size: size } = file.when
+  const suits = <T>(wanted: T | undefined, has: T) => wanted === undefined || wanted === has
+  return suits(vae, need.vaeType) && suits(vace, need.vace) && suits(size, need.modelSize)
 }
 
 /** The files that these settings need. */

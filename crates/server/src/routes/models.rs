@@ -4,7 +4,7 @@ use crate::Service;
 use crate::http::{ApiError, ApiJson, ApiPath, ApiQuery, ApiResult};
 use axum::extract::State;
 use axum::response::Json;
-use scope_store::{Settings, VaeType};
+use scope_store::{ModelSize, Settings, VaeType};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -30,13 +30,15 @@ async fn list(State(service): State<Arc<Service>>) -> ApiResult<Json<Value>> {
 
 /// Whether a pipeline's weights are on disk, and how far their download is. Settings limit the answer to the files they need.
 #[utoipa::path(get, path = "/api/v1/models/status", tag = "models",
-    params(("pipeline_id" = String, Query), ("vae_type" = Option<String>, Query), ("vace_enabled" = Option<bool>, Query)),
+    params(("pipeline_id" = String, Query), ("vae_type" = Option<String>, Query), ("vace_enabled" = Option<bool>, Query),
+        ("model_size" = Option<String>, Query)),
     responses((status = 200, body = Value), (status = 404)))]
 async fn status(State(service): State<Arc<Service>>, query: ApiQuery) -> ApiResult<Json<Value>> {
     let pipeline = query.required("pipeline_id")?;
     let vae_type = query.text("vae_type").map(|text| vae_type(text, "query")).transpose()?;
     let vace = query.text("vace_enabled").map(|text| matches!(text, "true" | "1"));
-    Ok(Json(service.model_status(pipeline, settings(vae_type, vace)).await?))
+    let size = query.text("model_size").map(|text| model_size(text, "query")).transpose()?;
+    Ok(Json(service.model_status(pipeline, settings(vae_type, vace, size)).await?))
 }
 
 #[derive(Debug, Deserialize, ToSchema)]
@@ -46,6 +48,8 @@ struct DownloadBody {
     vae_type: Option<String>,
     /// Whether VACE is wanted.
     vace_enabled: Option<bool>,
+    /// Only what a network of this size needs, `small` or `large`.
+    model_size: Option<String>,
 }
 
 /// Downloads what a pipeline lacks, in the background. What is there in part is resumed.
@@ -59,7 +63,8 @@ async fn download(
         return Err(ApiError::bad_request("pipeline_id is empty"));
     }
     let vae_type = body.vae_type.as_deref().map(|text| vae_type(text, "body")).transpose()?;
-    let settings = settings(vae_type, body.vace_enabled);
+    let size = body.model_size.as_deref().map(|text| model_size(text, "body")).transpose()?;
+    let settings = settings(vae_type, body.vace_enabled, size);
     Ok(Json(json!({"message": service.download_models(&body.pipeline_id, settings).await?})))
 }
 
@@ -102,13 +107,24 @@ async fn remove(
 }
 
 /// All files, unless something is said about the settings.
-fn settings(vae_type: Option<VaeType>, vace: Option<bool>) -> Option<Settings> {
+fn settings(
+    vae_type: Option<VaeType>,
+    vace: Option<bool>,
+    model_size: Option<ModelSize>,
+) -> Option<Settings> {
     let usual = Settings::default();
-    let said = vae_type.is_some() || vace.is_some();
+    let said = vae_type.is_some() || vace.is_some() || model_size.is_some();
     said.then(|| Settings {
         vae_type: vae_type.unwrap_or(usual.vae_type),
         vace: vace.unwrap_or(usual.vace),
-        ..usual
+        model_size: model_size.unwrap_or(usual.model_size),
+    })
+}
+
+fn model_size(text: &str, place: &str) -> ApiResult<ModelSize> {
+    ModelSize::parse(text).ok_or_else(|| {
+        let loc = vec![place.into(), "model_size".into()];
+        ApiError::invalid("enum", loc, "Input should be small or large", text.into())
     })
 }
 

@@ -84,7 +84,7 @@ function SideList({ side }: { side: Side }) {
     .filter(({ id }) => !chain[side].includes(id))
     .map((entry) => {
       const model = models[entry.id]
-      const need = { pipelineId: entry.id, vaeType: '', vace: false }
+      const need = { pipelineId: entry.id, vaeType: '', vace: false, modelSize: 'small' }
       return {
         value: entry.id,
         label: entry.name,
