@@ -1,6 +1,6 @@
 //! Where tensors live and operators run.
 
-use crate::Cpu;
+use crate::{Cpu, Cuda, Error, Result};
 
 /// A compute device. Cloning gives another handle to the same one.
 #[derive(Clone, Debug)]
@@ -8,6 +8,8 @@ use crate::Cpu;
 pub enum Device {
     /// The cores of this machine.
     Cpu(Cpu),
+    /// An NVIDIA GPU.
+    Cuda(Cuda),
 }
 
 impl Device {
@@ -16,6 +18,16 @@ impl Device {
     pub fn same(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::Cpu(a), Self::Cpu(b)) => a.same(b),
+            (Self::Cuda(a), Self::Cuda(b)) => a.same(b),
+            _ => false,
+        }
+    }
+
+    /// The CPU, for an operator whose first operand lies there.
+    pub(crate) fn cpu(self, op: &'static str) -> Result<Cpu> {
+        match self {
+            Self::Cpu(cpu) => Ok(cpu),
+            Self::Cuda(_) => Err(Error::Elsewhere { op }),
         }
     }
 
@@ -23,6 +35,22 @@ impl Device {
     pub fn trim(&self) {
         match self {
             Self::Cpu(cpu) => cpu.trim(),
+            Self::Cuda(cuda) => cuda.trim(),
+        }
+    }
+
+    /// Do operators return before their result is complete? Then work for the next result can be under way while somebody
+    /// looks at this one.
+    #[must_use]
+    pub fn returns_early(&self) -> bool {
+        matches!(self, Self::Cuda(_))
+    }
+
+    /// While a [profile](crate::cuda::profile) is made, waits until everything that was begun is done, so that the time of
+    /// parts can be told.
+    pub fn settle(&self) {
+        if let Self::Cuda(cuda) = self {
+            cuda.settle();
         }
     }
 
@@ -30,7 +58,15 @@ impl Device {
     pub fn install<R: Send>(&self, work: impl FnOnce() -> R + Send) -> R {
         match self {
             Self::Cpu(cpu) => cpu.install(work),
+            // Its operators return at once, from any thread.
+            Self::Cuda(_) => work(),
         }
+    }
+}
+
+impl From<Cuda> for Device {
+    fn from(cuda: Cuda) -> Self {
+        Self::Cuda(cuda)
     }
 }
 

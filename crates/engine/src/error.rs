@@ -32,6 +32,31 @@ pub enum Error {
         /// What the system could still give, where it says so.
         free: Option<u64>,
     },
+    /// A tensor is not on the device of the others.
+    #[error("{op}: a tensor is on another device than the others")]
+    Elsewhere {
+        /// The operator.
+        op: &'static str,
+    },
+    /// The GPU can't be used.
+    #[error("no GPU: {0}")]
+    NoGpu(String),
+    /// The GPU or one of its libraries refused a call, or work that was under way failed.
+    #[error("the GPU refused {what}: {detail}")]
+    Gpu {
+        /// The call.
+        what: String,
+        /// What it said.
+        detail: String,
+    },
+    /// A kernel does not compile or load.
+    #[error("the GPU's kernels of {file:?}: {detail}")]
+    Kernel {
+        /// The file of kernels.
+        file: &'static str,
+        /// What the compiler or the driver said.
+        detail: String,
+    },
     /// The compute device could not be started.
     #[error("starting the CPU threads of the engine: {0}")]
     Threads(String),

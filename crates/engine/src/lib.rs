@@ -3,14 +3,14 @@
 //! # The contract
 //!
 //! * A [`Tensor`] is contiguous, row-major and for inference only: no strides, no gradients. Cloning shares its memory.
-//! * Activations are `f32` and *channels-last*: tokens are `[tokens, features]`, pictures `[frames, height, width,
-//!   channels]`. Weights are laid out for the device once, when they are loaded ([`Linear`](ops::Linear),
+//! * Activations are `f32` (on a GPU of the type of its [`cuda::Arithmetic`]) and *channels-last*: tokens are `[tokens,
+//!   features]`, pictures `[frames, height, width, channels]`. Weights are laid out for the device once, when they are loaded ([`Linear`](ops::Linear),
 //!   [`Conv`](ops::Conv)), and may stay in bf16.
 //! * [`ops`] holds the operators, one family a file, each with its shapes and errors. They check their inputs, refuse
 //!   with an [`Error`] that names operator and shapes, and never panic.
 //! * Memory belongs to the [`Device`]: what a dropped tensor held is taken by the next one, so a loop that repeats its
 //!   shapes allocates nothing.
-//! * An operator returns when its result is complete on the CPU. Callers are written against [`Device`] and
+//! * An operator returns when its result is complete on the CPU, and at once on a GPU, which works in order. Callers are written against [`Device`] and
 //!   [`Tensor`] alone and name no kind of device.
 //!
 //! ```
@@ -27,6 +27,7 @@
 
 pub mod convert;
 mod cpu;
+pub mod cuda;
 mod device;
 mod dtype;
 mod error;
@@ -35,6 +36,7 @@ mod shape;
 mod tensor;
 
 pub use cpu::{Cpu, FreeMemory};
+pub use cuda::Cuda;
 pub use device::Device;
 pub use dtype::DType;
 pub use error::{Error, Result};

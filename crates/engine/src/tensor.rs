@@ -6,6 +6,7 @@ use crate::{
     Cpu, DType, Device, Error, Result, Shape,
     convert::{f8e4m3_from_f32, f32_from_f8e4m3},
     cpu::Buffer,
+    cuda::{Cuda, CudaBuffer},
     error::ensure_shape,
 };
 
@@ -23,6 +24,7 @@ pub struct Tensor {
 #[derive(Clone)]
 enum Storage {
     Cpu(Cpu, CpuStorage),
+    Cuda(Cuda, CudaBuffer),
 }
 
 #[derive(Clone)]
@@ -42,6 +44,9 @@ impl Tensor {
     /// [`Error::OutOfMemory`]; [`Error::Shape`] when `shape` does not hold `data.len()` elements.
     pub fn from_f32(device: &Device, shape: &[usize], data: &[f32]) -> Result<Self> {
         let shape = shape_for("tensor", shape, data.len())?;
+        if let Device::Cuda(cuda) = device {
+            return Ok(Self::on_cuda(cuda.clone(), cuda.filled(DType::F32, data)?, shape));
+        }
         let mut tensor = Self::empty(device, shape)?;
         tensor.f32s_mut("tensor")?.copy_from_slice(data);
         Ok(tensor)
@@ -53,12 +58,26 @@ impl Tensor {
     /// [`Error::OutOfMemory`]; [`Error::Shape`] when `shape` does not hold `data.len()` elements.
     pub fn from_u8(device: &Device, shape: &[usize], data: &[u8]) -> Result<Self> {
         let shape = shape_for("tensor", shape, data.len())?;
-        let Device::Cpu(cpu) = device;
+        let cpu = match device {
+            Device::Cpu(cpu) => cpu,
+            Device::Cuda(cuda) => {
+                return Ok(Self::on_cuda(cuda.clone(), cuda.filled(DType::U8, data)?, shape));
+            }
+        };
         let mut buffer = cpu.u8s().take(data.len())?;
         if let Some(target) = buffer.unique() {
             target[..data.len()].copy_from_slice(data);
         }
         Ok(Self { shape, offset: 0, storage: Storage::Cpu(cpu.clone(), CpuStorage::U8(buffer)) })
+    }
+
+    /// A tensor of e4m3 bytes on the CPU.
+    pub(crate) fn from_f8(device: &Device, shape: Shape, data: &[u8]) -> Result<Self> {
+        const OP: &str = "8-bit numbers";
+        ensure_shape!(shape.numel() == data.len(), OP, "{} values for {shape}", data.len());
+        let cpu = device.clone().cpu(OP)?;
+        let buffer = cpu.u8s().collect(data.iter().copied())?;
+        Ok(Self { shape, offset: 0, storage: Storage::Cpu(cpu, CpuStorage::F8E4M3(buffer)) })
     }
 
     /// A tensor of 32-bit integers from host memory.
@@ -67,7 +86,12 @@ impl Tensor {
     /// [`Error::OutOfMemory`]; [`Error::Shape`] when `shape` does not hold `data.len()` elements.
     pub fn from_i32(device: &Device, shape: &[usize], data: &[i32]) -> Result<Self> {
         let shape = shape_for("tensor", shape, data.len())?;
-        let Device::Cpu(cpu) = device;
+        let cpu = match device {
+            Device::Cpu(cpu) => cpu,
+            Device::Cuda(cuda) => {
+                return Ok(Self::on_cuda(cuda.clone(), cuda.filled(DType::I32, data)?, shape));
+            }
+        };
         let mut buffer = cpu.i32s().take(data.len())?;
         if let Some(target) = buffer.unique() {
             target[..data.len()].copy_from_slice(data);
@@ -80,26 +104,50 @@ impl Tensor {
     /// # Errors
     /// [`Error::OutOfMemory`]; [`Error::Shape`] when the shape has too many dimensions or elements.
     pub fn from_fn(device: &Device, shape: &[usize], fill: impl FnOnce(&mut [f32])) -> Result<Self> {
+        if let Device::Cuda(_) = device {
+            let mut values = vec![0.0; shape_of("tensor", shape)?.numel()];
+            fill(&mut values);
+            return Self::from_f32(device, shape, &values);
+        }
         let mut tensor = Self::zeros(device, shape)?;
         fill(tensor.f32s_mut("tensor")?);
         Ok(tensor)
     }
 
-    /// A tensor of zeros.
+    /// A tensor of zeros, of the type of the device's activations.
     ///
     /// # Errors
     /// [`Error::OutOfMemory`]; [`Error::Shape`] when the shape has too many dimensions or elements.
     pub fn zeros(device: &Device, shape: &[usize]) -> Result<Self> {
-        let mut tensor = Self::empty(device, shape_of("zeros", shape)?)?;
+        let shape = shape_of("zeros", shape)?;
+        if let Device::Cuda(cuda) = device {
+            return Ok(Self::on_cuda(cuda.clone(), cuda.zeros(shape.numel())?, shape));
+        }
+        let mut tensor = Self::empty(device, shape)?;
         tensor.f32s_mut("zeros")?.fill(0.0);
         Ok(tensor)
     }
 
-    /// A tensor of `f32`s with any content, to be overwritten by the operator that asks for it.
+    /// A tensor of activations with any content, to be overwritten by the operator that asks for it.
     pub(crate) fn empty(device: &Device, shape: Shape) -> Result<Self> {
-        let Device::Cpu(cpu) = device;
-        let buffer = cpu.f32s().take(shape.numel())?;
-        Ok(Self { shape, offset: 0, storage: Storage::Cpu(cpu.clone(), CpuStorage::F32(buffer)) })
+        let storage = match device {
+            Device::Cpu(cpu) => Storage::Cpu(cpu.clone(), CpuStorage::F32(cpu.f32s().take(shape.numel())?)),
+            Device::Cuda(cuda) => Storage::Cuda(cuda.clone(), cuda.buffer(cuda.dtype(), shape.numel())?),
+        };
+        Ok(Self { shape, offset: 0, storage })
+    }
+
+    /// A tensor of memory of a GPU, all of it.
+    pub(crate) fn on_cuda(device: Cuda, buffer: CudaBuffer, shape: Shape) -> Self {
+        Self { shape, offset: 0, storage: Storage::Cuda(device, buffer) }
+    }
+
+    /// Device, memory and first element of a tensor on a GPU.
+    pub(crate) fn cuda_parts(&self) -> Option<(&Cuda, &CudaBuffer, usize)> {
+        match &self.storage {
+            Storage::Cpu(..) => None,
+            Storage::Cuda(device, buffer) => Some((device, buffer, self.offset)),
+        }
     }
 
     /// Dimensions, outermost first.
@@ -117,7 +165,10 @@ impl Tensor {
     /// How the elements are stored.
     #[must_use]
     pub fn dtype(&self) -> DType {
-        let Storage::Cpu(_, storage) = &self.storage;
+        let storage = match &self.storage {
+            Storage::Cpu(_, storage) => storage,
+            Storage::Cuda(_, buffer) => return buffer.dtype(),
+        };
         match storage {
             CpuStorage::F32(_) => DType::F32,
             CpuStorage::F16(_) => DType::F16,
@@ -131,8 +182,10 @@ impl Tensor {
     /// The device that holds the elements.
     #[must_use]
     pub fn device(&self) -> Device {
-        let Storage::Cpu(cpu, _) = &self.storage;
-        Device::Cpu(cpu.clone())
+        match &self.storage {
+            Storage::Cpu(cpu, _) => Device::Cpu(cpu.clone()),
+            Storage::Cuda(cuda, _) => Device::Cuda(cuda.clone()),
+        }
     }
 
     /// The same elements under another shape.
@@ -171,7 +224,8 @@ impl Tensor {
     /// The tensors one after the other along their outermost dimension.
     ///
     /// # Errors
-    /// [`Error::OutOfMemory`]; [`Error::Shape`] when there is none or their inner dimensions differ, [`Error::DType`] unless all are `f32`.
+    /// [`Error::OutOfMemory`]; [`Error::Shape`] when there is none or their inner dimensions differ, [`Error::DType`] unless all are
+    /// of the type of activations.
     pub fn concat(parts: &[&Self]) -> Result<Self> {
         const OP: &str = "concat";
         let Some(first) = parts.first().filter(|part| !part.shape.is_empty()) else {
@@ -190,6 +244,9 @@ impl Tensor {
             outer += part.dim(0);
         }
         shape.set_outer(outer);
+        if let Device::Cuda(cuda) = first.device() {
+            return cuda.concat(OP, parts, shape);
+        }
         let mut joined = Self::empty(&first.device(), shape)?;
         let mut target = joined.f32s_mut(OP)?;
         for part in parts {
@@ -201,11 +258,17 @@ impl Tensor {
         Ok(joined)
     }
 
-    /// A copy of the elements in host memory, converted to `f32` exactly.
+    /// A copy of the elements in host memory, converted to `f32` exactly. Of a GPU that fails meanwhile they are NaN; the
+    /// next operator tells why.
     #[must_use]
     pub fn to_vec(&self) -> Vec<f32> {
         let range = self.offset..self.offset + self.shape.numel();
-        let Storage::Cpu(_, storage) = &self.storage;
+        let storage = match &self.storage {
+            Storage::Cpu(_, storage) => storage,
+            Storage::Cuda(cuda, _) => {
+                return cuda.to_vec(self).unwrap_or_else(|_| vec![f32::NAN; self.shape.numel()]);
+            }
+        };
         match storage {
             CpuStorage::F32(data) => data[range].to_vec(),
             CpuStorage::F16(data) => data[range].iter().map(|v| v.to_f32()).collect(),
@@ -221,9 +284,12 @@ impl Tensor {
     /// # Errors
     /// [`Error::OutOfMemory`]; [`Error::Shape`] when `target` has another length, [`Error::DType`] for other element types.
     pub fn copy_to(&self, target: &mut [f32]) -> Result<()> {
-        let source = self.f32s("copy")?;
-        ensure_shape!(source.len() == target.len(), "copy", "{} into {} elements", self.shape, target.len());
-        target.copy_from_slice(source);
+        let count = self.shape.numel();
+        ensure_shape!(count == target.len(), "copy", "{} into {} elements", self.shape, target.len());
+        match &self.storage {
+            Storage::Cpu(..) => target.copy_from_slice(self.f32s("copy")?),
+            Storage::Cuda(cuda, _) => target.copy_from_slice(&cuda.to_vec(self)?),
+        }
         Ok(())
     }
 
@@ -235,9 +301,12 @@ impl Tensor {
         if dtype == self.dtype() {
             return Ok(self.clone());
         }
+        let cpu = match &self.storage {
+            Storage::Cpu(cpu, _) => cpu,
+            Storage::Cuda(cuda, _) => return cuda.cast("conversion", self, dtype),
+        };
         let values = self.to_vec();
         let values = values.iter().copied();
-        let Storage::Cpu(cpu, _) = &self.storage;
         let storage = match dtype {
             DType::F32 => CpuStorage::F32(cpu.f32s().collect(values)?),
             DType::F16 => CpuStorage::F16(cpu.f16s().collect(values.map(f16::from_f32))?),
@@ -265,6 +334,9 @@ impl Tensor {
             self.shape
         );
         let row = self.shape[1..].iter().product::<usize>();
+        if let Device::Cuda(cuda) = self.device() {
+            return cuda.write(OP, self, start * row, source);
+        }
         let source = source.f32s(OP)?;
         self.f32s_mut(OP)?[start * row..][..source.len()].copy_from_slice(source);
         Ok(())
@@ -277,6 +349,7 @@ impl Tensor {
                 Ok(&data[self.offset..self.offset + self.shape.numel()])
             }
             Storage::Cpu(..) => Err(Error::DType { op, expected: DType::F32, found: self.dtype() }),
+            Storage::Cuda(..) => Err(Error::Elsewhere { op }),
         }
     }
 
@@ -285,6 +358,18 @@ impl Tensor {
         match &self.storage {
             Storage::Cpu(_, CpuStorage::U8(data)) => Ok(&data[self.offset..self.offset + self.shape.numel()]),
             Storage::Cpu(..) => Err(Error::DType { op, expected: DType::U8, found: self.dtype() }),
+            Storage::Cuda(..) => Err(Error::Elsewhere { op }),
+        }
+    }
+
+    /// The bytes of an e4m3 tensor in host memory.
+    pub(crate) fn f8s(&self, op: &'static str) -> Result<&[u8]> {
+        match &self.storage {
+            Storage::Cpu(_, CpuStorage::F8E4M3(data)) => {
+                Ok(&data[self.offset..self.offset + self.shape.numel()])
+            }
+            Storage::Cpu(..) => Err(Error::DType { op, expected: DType::F8E4M3, found: self.dtype() }),
+            Storage::Cuda(..) => Err(Error::Elsewhere { op }),
         }
     }
 
@@ -306,6 +391,7 @@ impl Tensor {
                 Ok(data.unique().map_or(&mut [][..], |data| &mut data[range]))
             }
             Storage::Cpu(..) => Err(Error::DType { op, expected: DType::F32, found }),
+            Storage::Cuda(..) => Err(Error::Elsewhere { op }),
         }
     }
 }

@@ -71,26 +71,23 @@ pub fn attention(q: &Tensor, keys: &[Keys<'_>], options: &AttentionOptions<'_>) 
             run.k.shape(),
             run.v.shape()
         );
-        run.k.f32s(OP)?;
-        run.v.f32s(OP)?;
         count += run.k.dim(0);
     }
     ensure_shape!(count + options.zero_keys > 0, OP, "no key for queries {shape}");
-    let relative_bias = match options.relative_bias {
-        None => None,
-        Some(bias) => {
-            let expected = [heads, queries + count - 1];
-            ensure_shape!(
-                bias.shape()[..] == expected,
-                OP,
-                "a relative bias of {} for {expected:?}",
-                bias.shape()
-            );
-            Some(bias.f32s(OP)?)
-        }
-    };
+    if let Some(bias) = options.relative_bias {
+        let expected = [heads, queries + count - 1];
+        let found = bias.shape();
+        ensure_shape!(found[..] == expected, OP, "a relative bias of {found} for {expected:?}");
+    }
     let scale = options.scale.unwrap_or(1.0 / (dim as f32).sqrt());
-    let Device::Cpu(cpu) = q.device();
+    if let Device::Cuda(cuda) = q.device() {
+        return cuda.attention(OP, q, keys, scale, options.relative_bias, options.zero_keys);
+    }
+    let cpu = q.device().cpu(OP)?;
+    for run in keys {
+        run.k.f32s(OP)?;
+        run.v.f32s(OP)?;
+    }
     let problem = Problem {
         q: q.f32s(OP)?,
         keys,
@@ -98,7 +95,7 @@ pub fn attention(q: &Tensor, keys: &[Keys<'_>], options: &AttentionOptions<'_>) 
         heads,
         dim,
         scale,
-        relative_bias,
+        relative_bias: options.relative_bias.map(|bias| bias.f32s(OP)).transpose()?,
         count,
         zero_keys: options.zero_keys,
     };

@@ -36,8 +36,11 @@ pub fn concat_channels(parts: &[&Tensor]) -> Result<Tensor> {
         total += part.dim(last);
     }
     shape.set_last(total);
+    if let Device::Cuda(cuda) = first.device() {
+        return cuda.concat_channels(OP, parts, shape);
+    }
     let mut joined = Tensor::empty(&first.device(), shape)?;
-    let Device::Cpu(cpu) = first.device();
+    let cpu = first.device().cpu(OP)?;
     let target = joined.f32s_mut(OP)?;
     let mut offset = 0;
     for part in parts {
@@ -79,8 +82,11 @@ pub fn take_channels(x: &Tensor, start: usize, count: usize) -> Result<Tensor> {
         "channels {start}..{start}+{count} of {shape}"
     );
     shape.set_last(count);
+    if let Device::Cuda(cuda) = x.device() {
+        return cuda.take_channels(OP, x, start, shape);
+    }
     let mut out = Tensor::empty(&x.device(), shape)?;
-    let Device::Cpu(cpu) = x.device();
+    let cpu = x.device().cpu(OP)?;
     let kernel = Kernel { x: x.f32s(OP)?, channels, start, count };
     cpu.for_rows(out.f32s_mut(OP)?, count, 2 * count, &kernel);
     Ok(out)
@@ -123,8 +129,11 @@ pub fn blend(x: &Tensor, y: &Tensor, share: &Tensor) -> Result<Tensor> {
         y.shape(),
         share.shape()
     );
+    if let Device::Cuda(cuda) = x.device() {
+        return cuda.blend(OP, x, y, share);
+    }
     let mut out = Tensor::empty(&x.device(), shape)?;
-    let Device::Cpu(cpu) = x.device();
+    let cpu = x.device().cpu(OP)?;
     let kernel = Kernel { x: x.f32s(OP)?, y: y.f32s(OP)?, share: share.f32s(OP)?, channels };
     cpu.for_rows(out.f32s_mut(OP)?, channels, 3 * channels, &kernel);
     Ok(out)
@@ -162,8 +171,11 @@ pub fn masked(mut x: Tensor, mask: &Tensor, white: bool) -> Result<Tensor> {
         "a mask of {} for {shape}",
         mask.shape()
     );
+    if let Device::Cuda(cuda) = x.device() {
+        return cuda.masked(OP, &x, mask, white);
+    }
     let channels = shape[last];
-    let Device::Cpu(cpu) = x.device();
+    let cpu = x.device().cpu(OP)?;
     cpu.for_rows(x.f32s_mut(OP)?, channels, channels, &Kernel { mask: mask.f32s(OP)?, channels, white });
     Ok(x)
 }

@@ -1,12 +1,13 @@
 //! Convolutions over pictures and over time.
 
 use crate::{
-    Device, Result, Tensor,
+    Cpu, Device, Result, Tensor,
     cpu::{
         conv::{Job, MAX_FRAMES, Matrix, Phase},
         dots::{Dots, MAX_COLUMNS},
         gemm::Panels,
     },
+    cuda::{ConvJob, CudaConv},
     error::ensure_shape,
     ops::{Activation, Weights},
     tensor::shape_of,
@@ -174,11 +175,16 @@ impl ConvSpec {
 pub struct Conv {
     spec: ConvSpec,
     channels: [usize; 2],
-    /// For each frame of [`ConvSpec::frames_out`], for each line, for each column of an enlarged pixel.
-    phases: Vec<Phase>,
-    bias: Option<Tensor>,
-    zeros: Tensor,
+    /// Of a kernel for each frame of [`ConvSpec::frames_out`], for each line, for each column of an enlarged pixel.
+    weights: Laid,
     device: Device,
+}
+
+/// The weights as their device takes them.
+#[derive(Clone)]
+enum Laid {
+    Cpu { phases: Vec<Phase>, bias: Option<Tensor>, zeros: Tensor },
+    Cuda(CudaConv),
 }
 
 impl Conv {
@@ -212,17 +218,27 @@ impl Conv {
             ensure_shape!(bias.len() == outputs, OP, "a bias of {} for {outputs} outputs", bias.len());
         }
         let scale = spec.scale();
-        let mut phases = Vec::with_capacity(spec.frames_out * scale * scale);
+        let bias = bias.map(|bias| Tensor::from_f32(device, &[outputs], bias)).transpose()?;
+        let mut kernels = Vec::with_capacity(spec.frames_out * scale * scale);
         for group in 0..spec.frames_out {
             for line in 0..scale {
                 for column in 0..scale {
-                    phases.push(phase(device, weights, channels, &spec, [group, line, column])?);
+                    kernels.push(kernel(weights, channels, &spec, [group, line, column]));
                 }
             }
         }
-        let bias = bias.map(|bias| Tensor::from_f32(device, &[outputs], bias)).transpose()?;
-        let zeros = Tensor::zeros(device, &[spec.kernel[2] * inputs])?;
-        Ok(Self { spec, channels, phases, bias, zeros, device: device.clone() })
+        let laid = match device {
+            Device::Cpu(cpu) => {
+                let phase = |kernel| phase(cpu, weights, channels, &spec, kernel);
+                let phases = kernels.into_iter().map(phase).collect::<Result<_>>()?;
+                Laid::Cpu { phases, bias, zeros: Tensor::zeros(device, &[spec.kernel[2] * inputs])? }
+            }
+            Device::Cuda(cuda) => {
+                let channels = [inputs, outputs / spec.frames_out];
+                Laid::Cuda(CudaConv::new(cuda, &spec, channels, &kernels, bias)?)
+            }
+        };
+        Ok(Self { spec, channels, weights: laid, device: device.clone() })
     }
 
     /// Channels of the input.
@@ -246,11 +262,14 @@ impl Conv {
     /// Memory of the weights.
     #[must_use]
     pub fn bytes(&self) -> usize {
-        let bytes = self.phases.iter().map(|phase| match &phase.matrix {
+        let bytes = |phase: &Phase| match &phase.matrix {
             Matrix::Panels(panels) => panels.bytes(),
             Matrix::Dots(dots) => dots.data.len() * 4,
-        });
-        bytes.sum()
+        };
+        match &self.weights {
+            Laid::Cpu { phases, .. } => phases.iter().map(bytes).sum(),
+            Laid::Cuda(layer) => layer.bytes(),
+        }
     }
 }
 
@@ -260,18 +279,27 @@ impl std::fmt::Debug for Conv {
     }
 }
 
+/// One of the kernels of a convolution.
+pub(crate) struct Kernel {
+    /// `[channels, frames · lines · columns · input channels]`.
+    pub(crate) matrix: Vec<f32>,
+    /// First line and column relative to the pixel's.
+    pub(crate) origin: [isize; 2],
+    /// Lines and columns.
+    pub(crate) taps: [usize; 2],
+}
+
 /// The kernel that makes column `column` of line `line` of every enlarged pixel in frame `group`.
 ///
 /// A kernel over doubled pixels meets most of them several times: the weights that meet the same pixel are added up
 /// here, so that four small kernels do the work of one large one. Of a transposed kernel each phase keeps the weights
 /// that meet a pixel at all.
-fn phase(
-    device: &Device,
+fn kernel(
     weights: Weights<'_>,
     [inputs, outputs]: [usize; 2],
     spec: &ConvSpec,
     [group, line, column]: [usize; 3],
-) -> Result<Phase> {
+) -> Kernel {
     let [frames, height, width] = spec.kernel;
     let (top, lines) = axis(spec.enlarge, height, spec.padding[0], line);
     let (left, columns) = axis(spec.enlarge, width, spec.padding[2], column);
@@ -302,8 +330,19 @@ fn phase(
             }
         }
     }
-    let taps = [lines.len(), columns.len()];
-    let Device::Cpu(cpu) = device;
+    Kernel { matrix, origin: [top, left], taps: [lines.len(), columns.len()] }
+}
+
+/// A kernel laid out for the CPU.
+fn phase(
+    cpu: &Cpu,
+    weights: Weights<'_>,
+    [inputs, outputs]: [usize; 2],
+    spec: &ConvSpec,
+    Kernel { matrix, origin, taps }: Kernel,
+) -> Result<Phase> {
+    let count = outputs / spec.frames_out;
+    let depth = spec.kernel[0] * taps[0] * taps[1] * inputs;
     let matrix = if count <= MAX_COLUMNS {
         Matrix::Dots(Dots { data: matrix.into(), columns: count, depth })
     } else if matches!(weights, Weights::Bf16(_)) && spec.enlarge != Enlarge::Nearest2 {
@@ -313,7 +352,7 @@ fn phase(
         // Sums of bf16 weights are no bf16 numbers.
         Matrix::Panels(Panels::from_f32(cpu, &matrix, count, depth)?)
     };
-    Ok(Phase { matrix, origin: [top, left], taps })
+    Ok(Phase { matrix, origin, taps })
 }
 
 /// One axis of a phase: where its kernel begins relative to the pixel, and for each pixel that it meets, the elements
@@ -381,31 +420,32 @@ pub fn conv(x: &Tensor, layer: &Conv, input: &ConvInput<'_>) -> Result<Tensor> {
     };
     // Coordinates are 32-bit numbers inside.
     ensure_shape!(shape[1].max(shape[2]) < 1 << 24, OP, "{shape} is too large");
-    let past = match input.past {
-        None => &[],
-        Some(past) => {
-            ensure_shape!(
-                past.shape().len() == 4 && past.shape()[1..] == shape[1..],
-                OP,
-                "{} before {shape}",
-                past.shape()
-            );
-            past.f32s(OP)?
-        }
-    };
+    if let Some(past) = input.past {
+        let fits = past.shape().len() == 4 && past.shape()[1..] == shape[1..];
+        ensure_shape!(fits, OP, "{} before {shape}", past.shape());
+    }
     let kernels =
         (spec.before + shape[0]).checked_sub(spec.kernel[0]).map_or(0, |free| free / spec.frame_stride + 1);
     let frames = if shape[0] == 0 { 0 } else { kernels * spec.frames_out };
-    let mut out =
-        Tensor::empty(&layer.device, shape_of(OP, &[frames, height, width, layer.out_channels()])?)?;
+    let made = [frames, height, width, layer.out_channels()];
     if let Some(residual) = input.residual {
-        ensure_shape!(residual.shape() == out.shape(), OP, "{} added to {}", residual.shape(), out.shape());
+        ensure_shape!(residual.shape()[..] == made, OP, "{} added to {made:?}", residual.shape());
     }
+    let (phases, bias, zeros) = match (&layer.weights, &layer.device) {
+        (Laid::Cpu { phases, bias, zeros }, _) => (phases, bias, zeros),
+        (Laid::Cuda(weights), Device::Cuda(cuda)) => {
+            let ConvInput { past, residual, activation } = *input;
+            let job = ConvJob { spec, scale: spec.scale(), x, past, residual, activation, out: made };
+            return cuda.conv(OP, weights, &job);
+        }
+        (Laid::Cuda(_), Device::Cpu(_)) => return Err(crate::Error::Elsewhere { op: OP }),
+    };
+    let mut out = Tensor::empty(&layer.device, shape_of(OP, &made)?)?;
     let job = Job {
-        phases: &layer.phases,
-        bias: layer.bias.as_ref().map(|bias| bias.f32s(OP)).transpose()?,
+        phases,
+        bias: bias.as_ref().map(|bias| bias.f32s(OP)).transpose()?,
         x: x.f32s(OP)?,
-        past,
+        past: input.past.map_or(Ok(&[][..]), |past| past.f32s(OP))?,
         before: spec.before,
         kernel_frames: spec.kernel[0],
         frame_stride: spec.frame_stride,
@@ -414,11 +454,11 @@ pub fn conv(x: &Tensor, layer: &Conv, input: &ConvInput<'_>) -> Result<Tensor> {
         stride: spec.stride,
         scale: spec.scale(),
         reflect: spec.border == Border::Reflect,
-        zeros: layer.zeros.f32s(OP)?,
+        zeros: zeros.f32s(OP)?,
         residual: input.residual.map(|residual| residual.f32s(OP)).transpose()?,
         activation: input.activation.on_cpu(),
     };
-    let Device::Cpu(cpu) = &layer.device;
-    job.run(cpu, out.f32s_mut(OP)?);
+    let cpu = layer.device.clone().cpu(OP)?;
+    job.run(&cpu, out.f32s_mut(OP)?);
     Ok(out)
 }

@@ -7,6 +7,7 @@ use crate::{Device, Result, Tensor, cpu::RowKernel, error::ensure_shape, ops::Ac
 /// # Errors
 /// [`crate::Error::DType`] unless `x` is `f32`.
 pub fn activate(mut x: Tensor, activation: Activation) -> Result<Tensor> {
+    const OP: &str = "activation";
     struct Kernel(crate::cpu::gemm::Activate);
     impl RowKernel<f32> for Kernel {
         #[inline(always)]
@@ -14,9 +15,12 @@ pub fn activate(mut x: Tensor, activation: Activation) -> Result<Tensor> {
             self.0.apply(rows);
         }
     }
+    if let Device::Cuda(cuda) = x.device() {
+        return cuda.activate(OP, &x, activation);
+    }
     if let Some(activate) = activation.on_cpu() {
-        let Device::Cpu(cpu) = x.device();
-        cpu.for_rows(x.f32s_mut("activation")?, 1, 20, &Kernel(activate));
+        let cpu = x.device().cpu(OP)?;
+        cpu.for_rows(x.f32s_mut(OP)?, 1, 20, &Kernel(activate));
     }
     Ok(x)
 }
@@ -62,7 +66,10 @@ pub fn mix(mut x: Tensor, a: f32, y: &Tensor, b: f32) -> Result<Tensor> {
     }
     let (count, len) = (x.shape().numel(), y.shape().numel());
     ensure_shape!(len > 0 && count.is_multiple_of(len), OP, "{} and {}", x.shape(), y.shape());
-    let Device::Cpu(cpu) = x.device();
+    if let Device::Cuda(cuda) = x.device() {
+        return cuda.mix(OP, &x, a, y, b);
+    }
+    let cpu = x.device().cpu(OP)?;
     let kernel = Kernel { y: y.f32s(OP)?, a, b };
     let target = x.f32s_mut(OP)?;
     if len == count {
@@ -78,6 +85,7 @@ pub fn mix(mut x: Tensor, a: f32, y: &Tensor, b: f32) -> Result<Tensor> {
 /// # Errors
 /// [`crate::Error::DType`] unless `x` is `f32`.
 pub fn scale(mut x: Tensor, a: f32) -> Result<Tensor> {
+    const OP: &str = "scale";
     struct Kernel(f32);
     impl RowKernel<f32> for Kernel {
         #[inline(always)]
@@ -87,8 +95,11 @@ pub fn scale(mut x: Tensor, a: f32) -> Result<Tensor> {
             }
         }
     }
-    let Device::Cpu(cpu) = x.device();
-    cpu.for_rows(x.f32s_mut("scale")?, 1, 4, &Kernel(a));
+    if let Device::Cuda(cuda) = x.device() {
+        return cuda.affine_clamped(OP, &x, [a, 0.0], [f32::NEG_INFINITY, f32::INFINITY]);
+    }
+    let cpu = x.device().cpu(OP)?;
+    cpu.for_rows(x.f32s_mut(OP)?, 1, 4, &Kernel(a));
     Ok(x)
 }
 
@@ -117,7 +128,10 @@ pub fn multiply(mut x: Tensor, y: &Tensor) -> Result<Tensor> {
     }
     let (count, len) = (x.shape().numel(), y.shape().numel());
     ensure_shape!(len > 0 && count.is_multiple_of(len), OP, "{} and {}", x.shape(), y.shape());
-    let Device::Cpu(cpu) = x.device();
+    if let Device::Cuda(cuda) = x.device() {
+        return cuda.multiply(OP, &x, y);
+    }
+    let cpu = x.device().cpu(OP)?;
     cpu.for_rows(x.f32s_mut(OP)?, 1, 4, &Kernel(y.f32s(OP)?));
     Ok(x)
 }

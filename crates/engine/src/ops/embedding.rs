@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use half::bf16;
 
-use crate::{Device, Result, Tensor, error::ensure_shape, ops::Weights, tensor::shape_of};
+use crate::{Device, Result, Tensor, error::ensure_shape, ops::Weights};
 
 /// A table of vectors. It stays in host memory on every device: of a text encoder's quarter of a million rows a
 /// sentence needs a few, and they are copied over when they are looked up.
@@ -75,20 +75,28 @@ impl std::fmt::Debug for Embedding {
 pub fn embedding(table: &Embedding, ids: &[u32]) -> Result<Tensor> {
     const OP: &str = "embedding";
     let features = table.features;
-    let mut out = Tensor::empty(&table.device, shape_of(OP, &[ids.len(), features])?)?;
-    for (target, &id) in out.f32s_mut(OP)?.chunks_exact_mut(features.max(1)).zip(ids) {
+    for &id in ids {
         ensure_shape!((id as usize) < table.rows, OP, "row {id} of a table of {} rows", table.rows);
-        let range = id as usize * features..(id as usize + 1) * features;
-        match &table.table {
-            Table::F32(values) => target.copy_from_slice(&values[range]),
-            Table::Bf16(values) => {
-                for (target, value) in target.iter_mut().zip(&values[range]) {
-                    *target = value.to_f32();
+    }
+    Tensor::from_fn(&table.device, &[ids.len(), features], |rows| table.copy(ids, rows))
+}
+
+impl Embedding {
+    /// The vectors of numbers that lie in the table, one after the other.
+    fn copy(&self, ids: &[u32], rows: &mut [f32]) {
+        let features = self.features;
+        for (target, &id) in rows.chunks_exact_mut(features.max(1)).zip(ids) {
+            let range = id as usize * features..(id as usize + 1) * features;
+            match &self.table {
+                Table::F32(values) => target.copy_from_slice(&values[range]),
+                Table::Bf16(values) => {
+                    for (target, value) in target.iter_mut().zip(&values[range]) {
+                        *target = value.to_f32();
+                    }
                 }
             }
         }
     }
-    Ok(out)
 }
 
 #[cfg(test)]

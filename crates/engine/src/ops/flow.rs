@@ -4,7 +4,7 @@ use crate::{
     Device, Result, Tensor,
     cpu::{RowKernel, math},
     error::ensure_shape,
-    ops::{Activation, Linear, Weights, linear, scale},
+    ops::{Activation, Linear, linear, scale},
     tensor::shape_of,
 };
 
@@ -46,9 +46,12 @@ pub fn halve(x: &Tensor) -> Result<Tensor> {
         "{shape} is not [frames, height, width, channels] of two pixels a side"
     );
     let (size, channels) = ([shape[1] / 2, shape[2] / 2], shape[3]);
+    if let Device::Cuda(cuda) = x.device() {
+        return cuda.halve(OP, x, shape_of(OP, &[shape[0], size[0], size[1], channels])?);
+    }
     let mut out = Tensor::empty(&x.device(), shape_of(OP, &[shape[0], size[0], size[1], channels])?)?;
     let row = size[1] * channels;
-    let Device::Cpu(cpu) = x.device();
+    let cpu = x.device().cpu(OP)?;
     let kernel = Kernel { x: x.f32s(OP)?, source: [shape[1], shape[2]], size, channels };
     cpu.for_rows(out.f32s_mut(OP)?, row, 4 * row, &kernel);
     Ok(out)
@@ -70,7 +73,7 @@ pub fn correlation(x: &Tensor, y: &Tensor) -> Result<Tensor> {
     );
     let (pixels, others) = (shape[1] * shape[2], other[1] * other[2]);
     // One of the two is laid out as weights are.
-    let layer = Linear::new(&x.device(), Weights::F32(y.f32s(OP)?), [others, channels], None)?;
+    let layer = Linear::of(&y.reshape(&[others, channels])?)?;
     let scaled = scale(x.reshape(&[pixels, channels])?, 1.0 / (channels as f32).sqrt())?;
     linear(&scaled, &layer, Activation::None)?.reshape(&[pixels, other[1], other[2]])
 }
@@ -101,11 +104,16 @@ pub fn surroundings(levels: &[Tensor], flow: &Tensor, radius: usize) -> Result<T
             "{} for a flow {shape}",
             level.shape()
         );
+    }
+    if let Device::Cuda(cuda) = flow.device() {
+        return cuda.surroundings(OP, levels, flow, radius);
+    }
+    for level in levels {
         pictures.push((level.f32s(OP)?, [level.dim(1), level.dim(2)]));
     }
     let channels = levels.len() * (2 * radius + 1).pow(2);
     let mut out = Tensor::empty(&flow.device(), shape_of(OP, &[1, shape[1], shape[2], channels])?)?;
-    let Device::Cpu(cpu) = flow.device();
+    let cpu = flow.device().cpu(OP)?;
     let kernel =
         Surroundings { pictures: &pictures, flow: flow.f32s(OP)?, width: shape[2], radius, channels };
     cpu.for_rows(out.f32s_mut(OP)?, channels, 8 * channels, &kernel);
@@ -188,10 +196,13 @@ pub fn enlarge_flow(flow: &Tensor, mask: &Tensor, factor: usize) -> Result<Tenso
         "{shape} by a mask {weights} to {factor} times the size"
     );
     let [height, width] = [shape[1], shape[2]];
+    if let Device::Cuda(cuda) = flow.device() {
+        return cuda.enlarge_flow(OP, flow, mask, factor);
+    }
     let mut out = Tensor::empty(&flow.device(), shape_of(OP, &[1, height * factor, width * factor, 2])?)?;
     // A row of the kernel is one of coarse pixels.
     let row = factor * factor * width * 2;
-    let Device::Cpu(cpu) = flow.device();
+    let cpu = flow.device().cpu(OP)?;
     let kernel = Enlarge { flow: flow.f32s(OP)?, mask: mask.f32s(OP)?, size: [height, width], factor };
     cpu.for_rows(out.f32s_mut(OP)?, row, 20 * NEIGHBOURS * row, &kernel);
     Ok(out)

@@ -49,11 +49,18 @@ fn norm(
         Some((weight, bias)) => {
             let fits = [weight, bias].iter().all(|tensor| tensor.shape().numel() == channels);
             ensure_shape!(fits, op, "{} and {} for {channels} channels", weight.shape(), bias.shape());
-            Some((weight.f32s(op)?, bias.f32s(op)?))
+            Some((weight, bias))
         }
     };
+    if let Device::Cuda(cuda) = x.device() {
+        return cuda.group_norm(op, x, groups, affine, eps, activation);
+    }
+    let affine = match affine {
+        None => None,
+        Some((weight, bias)) => Some((weight.f32s(op)?, bias.f32s(op)?)),
+    };
     let values = x.f32s(op)?;
-    let Device::Cpu(cpu) = x.device();
+    let cpu = x.device().cpu(op)?;
 
     // Each line's own mean and squared deviations, then those of the frames from them (Chan et al. 1979): nothing
     // cancels, and lines are independent of each other.

@@ -9,6 +9,7 @@ use crate::{
         gemm::{Activate, Dense, Finish, Panels, gemm, load},
         int8,
     },
+    cuda::CudaLinear,
     error::ensure_shape,
     ops::Modulation,
 };
@@ -92,9 +93,10 @@ pub struct Linear {
 }
 
 #[derive(Clone)]
-enum Matrix {
+pub(super) enum Matrix {
     Floats(Panels),
     Integers(int8::Panels),
+    Cuda(CudaLinear),
 }
 
 impl Linear {
@@ -121,7 +123,13 @@ impl Linear {
         if let Some(bias) = bias {
             ensure_shape!(bias.len() == out, OP, "a bias of {} for {out} outputs", bias.len());
         }
-        let Device::Cpu(cpu) = device;
+        let cpu = match device {
+            Device::Cpu(cpu) => cpu,
+            Device::Cuda(cuda) => {
+                let matrix = Matrix::Cuda(CudaLinear::new(cuda, weights, shape, bias)?);
+                return Ok(Self { matrix, bias: None, device: device.clone() });
+            }
+        };
         let matrix = match weights {
             Weights::F32(values) => Matrix::Floats(Panels::from_f32(cpu, values, out, depth)?),
             Weights::Bf16(values) => Matrix::Floats(Panels::from_bf16(cpu, values, out, depth)?),
@@ -134,12 +142,37 @@ impl Linear {
         Ok(Self { matrix, bias, device: device.clone() })
     }
 
+    /// A layer of a matrix that was computed, `[out_features, in_features]`, without a bias.
+    pub(crate) fn of(weights: &Tensor) -> Result<Self> {
+        let device = weights.device();
+        match &device {
+            Device::Cpu(_) => {
+                let shape = [weights.dim(0), weights.dim(1)];
+                Self::new(&device, Weights::F32(weights.f32s("linear layer")?), shape, None)
+            }
+            Device::Cuda(cuda) => Ok(Self {
+                matrix: Matrix::Cuda(CudaLinear::of(cuda, weights)?),
+                bias: None,
+                device: device.clone(),
+            }),
+        }
+    }
+
+    pub(super) fn matrix(&self) -> &Matrix {
+        &self.matrix
+    }
+
+    pub(super) fn device(&self) -> &Device {
+        &self.device
+    }
+
     /// Features of an input row.
     #[must_use]
     pub fn in_features(&self) -> usize {
         match &self.matrix {
             Matrix::Floats(panels) => panels.depth,
             Matrix::Integers(panels) => panels.depth,
+            Matrix::Cuda(layer) => layer.weights.dim(1),
         }
     }
 
@@ -149,6 +182,7 @@ impl Linear {
         match &self.matrix {
             Matrix::Floats(panels) => panels.columns,
             Matrix::Integers(panels) => panels.columns,
+            Matrix::Cuda(layer) => layer.weights.dim(0),
         }
     }
 
@@ -158,6 +192,7 @@ impl Linear {
         match &self.matrix {
             Matrix::Floats(panels) => panels.bytes(),
             Matrix::Integers(panels) => panels.bytes(),
+            Matrix::Cuda(layer) => layer.bytes(),
         }
     }
 }
@@ -187,7 +222,11 @@ pub enum Gain<'a> {
 /// [`crate::Error::Shape`] when the last dimension of `x` is not `in_features`.
 pub fn linear(x: &Tensor, layer: &Linear, activation: Activation) -> Result<Tensor> {
     const OP: &str = "linear";
-    let (values, mut shape) = (rows_of(OP, x, layer)?, x.shape());
+    ensure_fits(OP, x, layer)?;
+    if let (Device::Cuda(cuda), Matrix::Cuda(matrix)) = (&layer.device, &layer.matrix) {
+        return cuda.linear(OP, x, matrix, activation);
+    }
+    let (values, mut shape) = (x.f32s(OP)?, x.shape());
     shape.set_last(layer.out_features());
     let mut out = Tensor::empty(&layer.device, shape)?;
     let rows = Dense { data: values, depth: layer.in_features(), stride: layer.in_features() };
@@ -202,16 +241,14 @@ pub fn linear(x: &Tensor, layer: &Linear, activation: Activation) -> Result<Tens
 /// [`crate::Error::Shape`] when `x` or `residual` don't fit the layer or each other, or the gain does not fit them.
 pub fn linear_add(mut residual: Tensor, x: &Tensor, layer: &Linear, gain: Gain<'_>) -> Result<Tensor> {
     const OP: &str = "linear with residual";
-    let values = rows_of(OP, x, layer)?;
-    let rows = values.len() / layer.in_features().max(1);
-    ensure_shape!(
-        residual.shape().last() == Some(&layer.out_features())
-            && residual.shape().numel() == rows * layer.out_features(),
-        OP,
-        "{} added to {}",
-        x.shape(),
-        residual.shape()
-    );
+    let rows = ensure_fits_residual(OP, &residual, x, layer)?;
+    if let Gain::PerFrame(modulation) = gain {
+        modulation.check(OP, rows, layer.out_features())?;
+    }
+    if let (Device::Cuda(cuda), Matrix::Cuda(matrix)) = (&layer.device, &layer.matrix) {
+        return cuda.linear_add(OP, &residual, x, matrix, gain);
+    }
+    let values = x.f32s(OP)?;
     let source = Dense { data: values, depth: layer.in_features(), stride: layer.in_features() };
     // The sums need a place of their own: the residual is read where they are written.
     let mut sums = Tensor::empty(&layer.device, residual.shape())?;
@@ -228,7 +265,27 @@ pub fn linear_add(mut residual: Tensor, x: &Tensor, layer: &Linear, gain: Gain<'
     Ok(residual)
 }
 
-fn rows_of<'a>(op: &'static str, x: &'a Tensor, layer: &Linear) -> Result<&'a [f32]> {
+/// The rows of `x`, if it and the residual fit the layer and each other.
+pub(super) fn ensure_fits_residual(
+    op: &'static str,
+    residual: &Tensor,
+    x: &Tensor,
+    layer: &Linear,
+) -> Result<usize> {
+    ensure_fits(op, x, layer)?;
+    let rows = x.shape().numel() / layer.in_features().max(1);
+    ensure_shape!(
+        residual.shape().last() == Some(&layer.out_features())
+            && residual.shape().numel() == rows * layer.out_features(),
+        op,
+        "{} added to {}",
+        x.shape(),
+        residual.shape()
+    );
+    Ok(rows)
+}
+
+fn ensure_fits(op: &'static str, x: &Tensor, layer: &Linear) -> Result<()> {
     ensure_shape!(
         x.shape().last() == Some(&layer.in_features()),
         op,
@@ -236,15 +293,16 @@ fn rows_of<'a>(op: &'static str, x: &'a Tensor, layer: &Linear) -> Result<&'a [f
         x.shape(),
         layer.in_features()
     );
-    x.f32s(op)
+    Ok(())
 }
 
 fn run(layer: &Linear, rows: &Dense<'_>, finish: &After<'_>, out: &mut [f32]) -> Result<()> {
-    let Device::Cpu(cpu) = &layer.device;
+    let cpu = &layer.device.clone().cpu("linear")?;
     let bias = layer.bias.as_ref().map(|bias| bias.f32s("linear")).transpose()?;
     match &layer.matrix {
         Matrix::Floats(panels) => gemm(cpu, rows, panels, bias, finish, out),
         Matrix::Integers(panels) => int8::gemm(cpu, rows, panels, bias, finish, out),
+        Matrix::Cuda(_) => return Err(crate::Error::Elsewhere { op: "linear" }),
     }
     Ok(())
 }

@@ -3,6 +3,7 @@
 use crate::{
     Device, Result, Tensor,
     cpu::{RowKernel, math},
+    cuda::Norm,
     error::ensure_shape,
 };
 
@@ -26,7 +27,8 @@ pub(crate) struct FrameValues<'a> {
 }
 
 impl<'a> Modulation<'a> {
-    pub(crate) fn values(self, op: &'static str, rows: usize, features: usize) -> Result<FrameValues<'a>> {
+    /// Does it fit so many rows of so many features?
+    pub(crate) fn check(self, op: &'static str, rows: usize, features: usize) -> Result<()> {
         let shape = self.table.shape();
         let (frames, parts) = (self.table.dim(0), self.table.dim(1));
         ensure_shape!(
@@ -39,6 +41,12 @@ impl<'a> Modulation<'a> {
             "part {} of the modulation {shape} for {rows} rows of {features} features",
             self.part
         );
+        Ok(())
+    }
+
+    pub(crate) fn values(self, op: &'static str, rows: usize, features: usize) -> Result<FrameValues<'a>> {
+        self.check(op, rows, features)?;
+        let (frames, parts) = (self.table.dim(0), self.table.dim(1));
         let values = self.table.f32s(op)?;
         Ok(FrameValues {
             values: &values[self.part * features..],
@@ -59,6 +67,66 @@ impl<'a> FrameValues<'a> {
     }
 }
 
+/// A layer normalisation over the last dimension, as part of a larger operator.
+#[derive(Clone, Copy, Debug)]
+pub enum LayerNorm<'a> {
+    /// Zero mean, unit variance.
+    Plain,
+    /// The same, then `· weight + bias`: see [`layer_norm`].
+    Affine {
+        /// `[features]`.
+        weight: &'a Tensor,
+        /// `[features]`.
+        bias: &'a Tensor,
+    },
+    /// The same, then `· (1 + scale) + shift` of the row's frame: see [`modulated_layer_norm`].
+    Modulated {
+        /// One less than the factor.
+        scale: Modulation<'a>,
+        /// What is added.
+        shift: Modulation<'a>,
+    },
+}
+
+impl<'a> LayerNorm<'a> {
+    /// Does it fit `x`?
+    pub(crate) fn check(self, op: &'static str, x: &Tensor) -> Result<()> {
+        let features = features_of(op, x)?;
+        let rows = x.shape().numel() / features;
+        match self {
+            Self::Plain => Ok(()),
+            Self::Affine { weight, bias } => {
+                ensure_vector(op, weight, features)?;
+                ensure_vector(op, bias, features)
+            }
+            Self::Modulated { scale, shift } => {
+                scale.check(op, rows, features)?;
+                shift.check(op, rows, features)
+            }
+        }
+    }
+
+    /// The same as an operator of its own, for `x` of shape `[rows, features]`.
+    ///
+    /// # Errors
+    /// [`crate::Error::Shape`] when the parameters don't fit.
+    pub fn apply(self, x: &Tensor, eps: f32) -> Result<Tensor> {
+        match self {
+            Self::Plain => layer_norm(x, None, eps),
+            Self::Affine { weight, bias } => layer_norm(x, Some((weight, bias)), eps),
+            Self::Modulated { scale, shift } => modulated_layer_norm(x, eps, scale, shift),
+        }
+    }
+
+    pub(crate) fn on_cuda(self) -> Norm<'a> {
+        match self {
+            Self::Plain => Norm::Layer,
+            Self::Affine { weight, bias } => Norm::LayerAffine(weight, bias),
+            Self::Modulated { scale, shift } => Norm::LayerModulated { scale, shift },
+        }
+    }
+}
+
 /// Layer normalisation over the last dimension: zero mean, unit variance, then `· weight + bias` if given
 /// (Ba et al. 2016). `weight` and `bias` have as many elements as that dimension.
 ///
@@ -67,6 +135,14 @@ impl<'a> FrameValues<'a> {
 pub fn layer_norm(x: &Tensor, affine: Option<(&Tensor, &Tensor)>, eps: f32) -> Result<Tensor> {
     const OP: &str = "layer norm";
     let features = features_of(OP, x)?;
+    if let Some((weight, bias)) = affine {
+        ensure_vector(OP, weight, features)?;
+        ensure_vector(OP, bias, features)?;
+    }
+    if let Device::Cuda(cuda) = x.device() {
+        let norm = affine.map_or(Norm::Layer, |(weight, bias)| Norm::LayerAffine(weight, bias));
+        return cuda.norm(OP, x, &norm, eps);
+    }
     let affine = match affine {
         None => None,
         Some((weight, bias)) => Some((vector(OP, weight, features)?, vector(OP, bias, features)?)),
@@ -94,6 +170,11 @@ pub fn modulated_layer_norm(
     const OP: &str = "modulated layer norm";
     let features = features_of(OP, x)?;
     let rows = x.shape().numel() / features;
+    scale.check(OP, rows, features)?;
+    shift.check(OP, rows, features)?;
+    if let Device::Cuda(cuda) = x.device() {
+        return cuda.norm(OP, x, &Norm::LayerModulated { scale, shift }, eps);
+    }
     let kernel = ModulatedLayerNorm {
         scale: scale.values(OP, rows, features)?,
         shift: shift.values(OP, rows, features)?,
@@ -110,6 +191,10 @@ pub fn modulated_layer_norm(
 pub fn rms_norm(x: &Tensor, weight: &Tensor, eps: f32) -> Result<Tensor> {
     const OP: &str = "RMS norm";
     let features = features_of(OP, x)?;
+    ensure_vector(OP, weight, features)?;
+    if let Device::Cuda(cuda) = x.device() {
+        return cuda.norm(OP, x, &Norm::Rms(weight), eps);
+    }
     let kernel = RmsNorm { weight: vector(OP, weight, features)?, eps };
     let x_values = x.f32s(OP)?;
     rowwise(OP, x, |out| Job { x: x_values, out, kernel }.run(x, features))
@@ -123,6 +208,10 @@ pub fn rms_norm(x: &Tensor, weight: &Tensor, eps: f32) -> Result<Tensor> {
 pub fn channel_norm(x: &Tensor, gamma: &Tensor, silu: bool) -> Result<Tensor> {
     const OP: &str = "channel norm";
     let channels = features_of(OP, x)?;
+    ensure_vector(OP, gamma, channels)?;
+    if let Device::Cuda(cuda) = x.device() {
+        return cuda.channel_norm(OP, x, gamma, silu);
+    }
     let kernel = ChannelNorm { gamma: vector(OP, gamma, channels)?, silu };
     let x_values = x.f32s(OP)?;
     rowwise(OP, x, |out| Job { x: x_values, out, kernel }.run(x, channels))
@@ -134,8 +223,13 @@ fn features_of(op: &'static str, x: &Tensor) -> Result<usize> {
     Ok(features)
 }
 
-fn vector<'a>(op: &'static str, tensor: &'a Tensor, len: usize) -> Result<&'a [f32]> {
+fn ensure_vector(op: &'static str, tensor: &Tensor, len: usize) -> Result<()> {
     ensure_shape!(tensor.shape().numel() == len, op, "{} parameters for {len} features", tensor.shape());
+    Ok(())
+}
+
+fn vector<'a>(op: &'static str, tensor: &'a Tensor, len: usize) -> Result<&'a [f32]> {
+    ensure_vector(op, tensor, len)?;
     tensor.f32s(op)
 }
 
@@ -158,7 +252,8 @@ struct Job<'a, K> {
 
 impl<K: Normalise> Job<'_, K> {
     fn run(self, x: &Tensor, features: usize) {
-        let Device::Cpu(cpu) = x.device();
+        // Callers have read elements of `x`, which they can on the CPU alone.
+        let Device::Cpu(cpu) = x.device() else { return };
         cpu.for_rows(self.out, features, 8 * features, &Rowwise { x: self.x, features, kernel: self.kernel });
     }
 }

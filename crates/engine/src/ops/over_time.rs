@@ -23,7 +23,6 @@ pub fn attention_over_time(q: &Tensor, states: &[&Tensor], places: &Tensor) -> R
         states.len()
     );
     let (heads, features) = (shape[1], shape[2]);
-    let mut values = Vec::with_capacity(states.len());
     for state in states {
         ensure_shape!(
             state.shape()[..] == [shape[0], features],
@@ -31,7 +30,6 @@ pub fn attention_over_time(q: &Tensor, states: &[&Tensor], places: &Tensor) -> R
             "a state {} for queries {shape}",
             state.shape()
         );
-        values.push(state.f32s(OP)?);
     }
     ensure_shape!(
         places.shape().len() == 2 && places.dim(0) >= states.len() && places.dim(1) == features,
@@ -40,9 +38,13 @@ pub fn attention_over_time(q: &Tensor, states: &[&Tensor], places: &Tensor) -> R
         places.shape(),
         states.len()
     );
+    if let Device::Cuda(cuda) = q.device() {
+        return cuda.attention_over_time(OP, q, states, places);
+    }
+    let values = states.iter().map(|state| state.f32s(OP)).collect::<Result<Vec<_>>>()?;
     let mut out = Tensor::empty(&q.device(), shape)?;
     let kernel = Kernel { q: q.f32s(OP)?, states: &values, places: places.f32s(OP)?, heads, features };
-    let Device::Cpu(cpu) = q.device();
+    let cpu = q.device().cpu(OP)?;
     let row = heads * features;
     cpu.for_rows(out.f32s_mut(OP)?, row, 4 * row * states.len(), &kernel);
     Ok(out)

@@ -39,12 +39,15 @@ pub fn pad(x: &Tensor, [height, width]: [usize; 2]) -> Result<Tensor> {
     if shape[1..3] == [height, width] {
         return Ok(x.clone());
     }
+    if let Device::Cuda(cuda) = x.device() {
+        return cuda.window(OP, x, [0, 0], [height, width]);
+    }
     let channels = shape[3];
     let mut out = Tensor::empty(&x.device(), shape_of(OP, &[shape[0], height, width, channels])?)?;
     let row = width * channels;
     let kernel =
         Kernel { x: x.f32s(OP)?, height, source_height: shape[1], source_row: shape[2] * channels, row };
-    let Device::Cpu(cpu) = x.device();
+    let cpu = x.device().cpu(OP)?;
     cpu.for_rows(out.f32s_mut(OP)?, row, row, &kernel);
     Ok(out)
 }

@@ -15,11 +15,18 @@ pub fn patchify(x: &Tensor, size: usize) -> Result<Tensor> {
         "{shape} in patches of {size}"
     );
     let layout = Layout { rows: shape[1] / size, columns: shape[2] / size, size, channels: shape[3] };
-    let mut out = Tensor::empty(
-        &x.device(),
-        shape_of(OP, &[shape[0] * layout.rows * layout.columns, layout.token()])?,
-    )?;
-    let Device::Cpu(cpu) = x.device();
+    let tokens = shape_of(OP, &[shape[0] * layout.rows * layout.columns, layout.token()])?;
+    if let Device::Cuda(cuda) = x.device() {
+        return cuda.patches(
+            OP,
+            x,
+            tokens,
+            [shape[0] * layout.rows, layout.columns, size, size * shape[3]],
+            true,
+        );
+    }
+    let mut out = Tensor::empty(&x.device(), tokens)?;
+    let cpu = x.device().cpu(OP)?;
     cpu.for_rows(out.f32s_mut(OP)?, layout.token(), layout.token(), &ToTokens { x: x.f32s(OP)?, layout });
     Ok(out)
 }
@@ -41,8 +48,17 @@ pub fn unpatchify(tokens: &Tensor, size: usize, shape: [usize; 4]) -> Result<Ten
         "tokens {} for {shape:?} in patches of {size}",
         tokens.shape()
     );
+    if let Device::Cuda(cuda) = tokens.device() {
+        return cuda.patches(
+            OP,
+            tokens,
+            shape_of(OP, &shape)?,
+            [frames * layout.rows, layout.columns, size, size * channels],
+            false,
+        );
+    }
     let mut out = Tensor::empty(&tokens.device(), shape_of(OP, &shape)?)?;
-    let Device::Cpu(cpu) = tokens.device();
+    let cpu = tokens.device().cpu(OP)?;
     let row = width * channels;
     cpu.for_rows(out.f32s_mut(OP)?, row, row, &ToPixels { tokens: tokens.f32s(OP)?, layout });
     Ok(out)
@@ -79,10 +95,13 @@ pub fn crop(x: &Tensor, from: [usize; 2], size: [usize; 2]) -> Result<Tensor> {
         from[axis].checked_add(size[axis]).is_some_and(|end| end <= x.dim(1 + axis) && size[axis] > 0)
     };
     ensure_shape!(shape.len() == 4 && inside(0) && inside(1), OP, "{size:?} from {from:?} on of {shape}");
+    if let Device::Cuda(cuda) = x.device() {
+        return cuda.window(OP, x, from, size);
+    }
     let channels = shape[3];
     let row = size[1] * channels;
     let mut out = Tensor::empty(&x.device(), shape_of(OP, &[shape[0], size[0], size[1], channels])?)?;
-    let Device::Cpu(cpu) = x.device();
+    let cpu = x.device().cpu(OP)?;
     let kernel = Kernel {
         x: x.f32s(OP)?,
         from,

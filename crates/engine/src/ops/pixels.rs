@@ -11,6 +11,7 @@ use crate::{
 /// # Errors
 /// [`crate::Error::DType`] unless `x` is `f32`.
 pub fn affine_clamped(mut x: Tensor, scale: f32, shift: f32, [low, high]: [f32; 2]) -> Result<Tensor> {
+    const OP: &str = "clamped affine map";
     struct Kernel {
         scale: f32,
         shift: f32,
@@ -25,8 +26,11 @@ pub fn affine_clamped(mut x: Tensor, scale: f32, shift: f32, [low, high]: [f32; 
             }
         }
     }
-    let Device::Cpu(cpu) = x.device();
-    cpu.for_rows(x.f32s_mut("clamped affine map")?, 1, 4, &Kernel { scale, shift, low, high });
+    if let Device::Cuda(cuda) = x.device() {
+        return cuda.affine_clamped(OP, &x, [scale, shift], [low, high]);
+    }
+    let cpu = x.device().cpu(OP)?;
+    cpu.for_rows(x.f32s_mut(OP)?, 1, 4, &Kernel { scale, shift, low, high });
     Ok(x)
 }
 
@@ -35,6 +39,7 @@ pub fn affine_clamped(mut x: Tensor, scale: f32, shift: f32, [low, high]: [f32; 
 /// # Errors
 /// [`crate::Error::DType`] unless `x` is `f32`.
 pub fn to_bytes(x: &Tensor, scale: f32, shift: f32) -> Result<Vec<u8>> {
+    const OP: &str = "conversion to bytes";
     struct Kernel<'a> {
         x: &'a [f32],
         scale: f32,
@@ -49,9 +54,12 @@ pub fn to_bytes(x: &Tensor, scale: f32, shift: f32) -> Result<Vec<u8>> {
             }
         }
     }
+    if let Device::Cuda(cuda) = x.device() {
+        return cuda.to_bytes(OP, x, scale, shift);
+    }
     let mut out = vec![0; x.shape().numel()];
-    let Device::Cpu(cpu) = x.device();
-    cpu.for_rows(&mut out, 1, 4, &Kernel { x: x.f32s("conversion to bytes")?, scale, shift });
+    let cpu = x.device().cpu(OP)?;
+    cpu.for_rows(&mut out, 1, 4, &Kernel { x: x.f32s(OP)?, scale, shift });
     Ok(out)
 }
 
@@ -93,10 +101,13 @@ pub fn mean_square_difference(x: &Tensor, y: &Tensor) -> Result<Vec<f32>> {
         x.shape(),
         y.shape()
     );
+    if let Device::Cuda(cuda) = x.device() {
+        return cuda.mean_square_difference(OP, x, y);
+    }
     let entries = x.dim(0);
     let len = x.shape().numel() / entries;
     let mut out = vec![0.0; entries];
-    let Device::Cpu(cpu) = x.device();
+    let cpu = x.device().cpu(OP)?;
     cpu.for_rows(&mut out, 1, 4 * len, &Kernel { x: x.f32s(OP)?, y: y.f32s(OP)?, len });
     Ok(out)
 }

@@ -31,11 +31,17 @@ impl Generator {
 /// [`crate::Error::Shape`] when the shape has too many dimensions or elements.
 pub fn randn(device: &Device, shape: &[usize], generator: &mut Generator) -> Result<Tensor> {
     const OP: &str = "normal numbers";
-    let mut out = Tensor::empty(device, shape_of(OP, shape)?)?;
+    let shape = shape_of(OP, shape)?;
+    if let Device::Cuda(cuda) = device {
+        let out = cuda.normal(OP, shape, generator.seed, generator.block)?;
+        generator.block = generator.block.wrapping_add(shape.numel().div_ceil(BLOCK) as u64);
+        return Ok(out);
+    }
+    let mut out = Tensor::empty(device, shape)?;
     let target = out.f32s_mut(OP)?;
     let kernel = Normals { seed: generator.seed, first_block: generator.block };
     let blocks = target.len().div_ceil(BLOCK);
-    let Device::Cpu(cpu) = device;
+    let cpu = device.clone().cpu(OP)?;
     let (whole, rest) = target.split_at_mut(target.len() / BLOCK * BLOCK);
     cpu.for_rows(whole, BLOCK, 200, &kernel);
     if !rest.is_empty() {

@@ -1,6 +1,6 @@
 //! Resizing pictures.
 
-use crate::{Device, Result, Tensor, cpu::RowKernel, error::ensure_shape, tensor::shape_of};
+use crate::{Device, Result, Tensor, cpu::RowKernel, cuda::KernelTap, error::ensure_shape, tensor::shape_of};
 
 /// Pictures `[frames, height, width, channels]` resized to `[height, width]`: each pixel is interpolated between the
 /// four that surround it, without antialiasing. Pixel centres lie at half-integers and coordinates beyond the first or
@@ -13,6 +13,10 @@ pub fn resize_bilinear(x: &Tensor, size: [usize; 2]) -> Result<Tensor> {
     if x.shape().len() == 4 && x.shape()[1..3] == size {
         return Ok(x.clone());
     }
+    ensure_pictures(OP, x, size)?;
+    if let Device::Cuda(cuda) = x.device() {
+        return cuda.resize(OP, x, size, false);
+    }
     resize(OP, x, x.f32s(OP)?, size, taps, |value| value)
 }
 
@@ -22,6 +26,10 @@ pub fn resize_bilinear(x: &Tensor, size: [usize; 2]) -> Result<Tensor> {
 /// As [`resize_bilinear`].
 pub fn resize_between_corners(x: &Tensor, size: [usize; 2]) -> Result<Tensor> {
     const OP: &str = "resize between corners";
+    ensure_pictures(OP, x, size)?;
+    if let Device::Cuda(cuda) = x.device() {
+        return cuda.resize(OP, x, size, true);
+    }
     resize(OP, x, x.f32s(OP)?, size, taps_between_corners, |value| value)
 }
 
@@ -35,23 +43,31 @@ pub fn resize_between_corners(x: &Tensor, size: [usize; 2]) -> Result<Tensor> {
 pub fn resize_bicubic(x: &Tensor, size: [usize; 2], step: Option<[f64; 2]>) -> Result<Tensor> {
     const OP: &str = "bicubic resize";
     let shape = x.shape();
-    ensure_shape!(
-        shape.len() == 4 && shape[1..3].iter().chain(&size).all(|&dim| dim > 0),
-        OP,
-        "pictures {shape} to {size:?}"
-    );
+    ensure_pictures(OP, x, size)?;
     let [height, width] = size;
     let step = step.unwrap_or([shape[1] as f64 / height as f64, shape[2] as f64 / width as f64]);
+    let rows = cubic_taps(shape[1], height, step[0]);
+    let columns = cubic_taps(shape[2], width, step[1]);
+    if let Device::Cuda(cuda) = x.device() {
+        let kernel = |taps: &[CubicTap]| -> Vec<KernelTap> {
+            let tap = |tap: &CubicTap| KernelTap {
+                pixels: tap.map(|(pixel, _)| pixel as i32),
+                shares: tap.map(|(_, share)| share),
+            };
+            taps.iter().map(tap).collect()
+        };
+        return cuda.resize_cubic(OP, x, &kernel(&rows), &kernel(&columns));
+    }
     let mut out = Tensor::empty(&x.device(), shape_of(OP, &[shape[0], height, width, shape[3]])?)?;
     let kernel = Bicubic {
         source: x.f32s(OP)?,
-        rows: cubic_taps(shape[1], height, step[0]),
-        columns: cubic_taps(shape[2], width, step[1]),
+        rows,
+        columns,
         source_height: shape[1],
         row_len: shape[2] * shape[3],
         channels: shape[3],
     };
-    let Device::Cpu(cpu) = x.device();
+    let cpu = x.device().cpu(OP)?;
     cpu.for_rows(out.f32s_mut(OP)?, width * shape[3], 8 * (width + shape[2]) * shape[3], &kernel);
     Ok(out)
 }
@@ -63,8 +79,22 @@ pub fn resize_bicubic(x: &Tensor, size: [usize; 2], step: Option<[f64; 2]>) -> R
 /// [`crate::Error::Shape`] when `x` is no such pictures or a size is zero, [`crate::Error::DType`] unless they are bytes.
 pub fn resize_bytes(x: &Tensor, size: [usize; 2], [low, high]: [f32; 2]) -> Result<Tensor> {
     const OP: &str = "resize of bytes";
+    ensure_pictures(OP, x, size)?;
+    if let Device::Cuda(cuda) = x.device() {
+        return cuda.resize_bytes(OP, x, size, [low, high]);
+    }
     // A division, so that white is exactly `high`.
     resize(OP, x, x.u8s(OP)?, size, taps, move |value| (value / 255.0).mul_add(high - low, low))
+}
+
+fn ensure_pictures(op: &'static str, x: &Tensor, size: [usize; 2]) -> Result<()> {
+    let shape = x.shape();
+    ensure_shape!(
+        shape.len() == 4 && shape[1..3].iter().chain(&size).all(|&dim| dim > 0),
+        op,
+        "pictures {shape} to {size:?}"
+    );
+    Ok(())
 }
 
 fn resize<T: Copy + Into<f32> + Sync>(
@@ -76,15 +106,10 @@ fn resize<T: Copy + Into<f32> + Sync>(
     finish: impl Fn(f32) -> f32 + Sync,
 ) -> Result<Tensor> {
     let shape = x.shape();
-    ensure_shape!(
-        shape.len() == 4 && shape[1..3].iter().chain(&size).all(|&dim| dim > 0),
-        op,
-        "pictures {shape} to {size:?}"
-    );
     let [height, width] = size;
     let channels = shape[3];
     let mut out = Tensor::empty(&x.device(), shape_of(op, &[shape[0], height, width, channels])?)?;
-    let Device::Cpu(cpu) = x.device();
+    let cpu = x.device().cpu(op)?;
     let kernel = Bilinear {
         source,
         rows: taps(shape[1], height),

@@ -1,6 +1,13 @@
 //! Rotary position embedding in three dimensions: time, height and width (Su et al. 2021; axes split as in Wan2.1).
 
-use crate::{Device, Result, Tensor, cpu::RowKernel, error::ensure_shape};
+use smallvec::SmallVec;
+
+use crate::{
+    Device, Result, Shape, Tensor,
+    cpu::RowKernel,
+    cuda::{DeviceTable, RopeParts},
+    error::ensure_shape,
+};
 
 /// Cosines and sines of every position of every axis for one head dimension.
 #[derive(Clone, Debug)]
@@ -10,6 +17,7 @@ pub struct RopeTable {
     positions: usize,
     /// `[positions, columns, 2]` of each axis: cosine, sine.
     axes: [Vec<[f32; 2]>; 3],
+    on_device: DeviceTable,
 }
 
 impl RopeTable {
@@ -36,7 +44,7 @@ impl RopeTable {
                 })
                 .collect()
         });
-        Ok(Self { columns, positions, axes })
+        Ok(Self { columns, positions, axes, on_device: DeviceTable::default() })
     }
 
     /// Features of a head.
@@ -59,6 +67,24 @@ impl RopeTable {
             row.extend_from_slice(self.axis(axis, position)?);
         }
         Some(row)
+    }
+
+    /// Does it fit tokens of this shape, where the grid says?
+    pub(super) fn check(&self, op: &'static str, shape: Shape, grid: TokenGrid) -> Result<()> {
+        ensure_shape!(
+            shape.len() == 3 && shape[0] == grid.tokens() && shape[2] == self.head_dim(),
+            op,
+            "{shape} for {grid:?} and heads of {}",
+            self.head_dim()
+        );
+        let reach = (grid.start + grid.frames).max(grid.height).max(grid.width);
+        ensure_shape!(reach <= self.positions, op, "{grid:?} in a table of {} positions", self.positions);
+        Ok(())
+    }
+
+    /// The table as GPUs take it.
+    pub(super) fn parts(&self) -> RopeParts<'_> {
+        (&self.on_device, &self.axes, self.columns)
     }
 
     fn axis(&self, axis: usize, position: usize) -> Option<&[[f32; 2]]> {
@@ -97,35 +123,95 @@ impl TokenGrid {
 pub fn rope(mut x: Tensor, table: &RopeTable, grid: TokenGrid) -> Result<Tensor> {
     const OP: &str = "rotary embedding";
     let shape = x.shape();
-    ensure_shape!(
-        shape.len() == 3 && shape[0] == grid.tokens() && shape[2] == table.head_dim(),
-        OP,
-        "{shape} for {grid:?} and heads of {}",
-        table.head_dim()
-    );
-    let reach = (grid.start + grid.frames).max(grid.height).max(grid.width);
-    ensure_shape!(reach <= table.positions, OP, "{grid:?} in a table of {} positions", table.positions);
+    table.check(OP, shape, grid)?;
     let row = shape[1] * shape[2];
-    let Device::Cpu(cpu) = x.device();
-    cpu.for_rows(x.f32s_mut(OP)?, row, 4 * row, &Rotate { table, grid, row });
+    if let Device::Cuda(cuda) = x.device() {
+        return cuda.rope(OP, &x, table.parts(), grid);
+    }
+    let cpu = x.device().cpu(OP)?;
+    cpu.for_rows(x.f32s_mut(OP)?, row, 4 * row, &Rotate { table, grid, frames: &[], row });
     Ok(x)
+}
+
+/// A frame of a memory of frames, and where it is in time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PlacedFrame {
+    /// Which frame of the memory.
+    pub slot: usize,
+    /// Its position in time.
+    pub position: usize,
+}
+
+/// Frames of `memory`, which is `[slots · height · width, heads, head_dim]`, one after the other, each rotated as [`rope`] does at
+/// its own position in time. On a GPU they are gathered on the way.
+///
+/// # Errors
+/// [`crate::Error::Shape`] when the memory is not of the table's head dimension, a frame lies beyond it or a position beyond the
+/// table, or there is none.
+pub fn rope_frames(
+    memory: &Tensor,
+    table: &RopeTable,
+    frames: &[PlacedFrame],
+    [height, width]: [usize; 2],
+) -> Result<Tensor> {
+    const OP: &str = "rotary embedding of frames";
+    let (shape, tokens) = (memory.shape(), height * width);
+    let slots = shape.first().copied().unwrap_or(0) / tokens.max(1);
+    let last = frames.iter().map(|frame| frame.position).max();
+    ensure_shape!(
+        shape.len() == 3
+            && shape[2] == table.head_dim()
+            && tokens > 0
+            && frames.iter().all(|frame| frame.slot < slots)
+            && last.is_some_and(|last| last.max(height - 1).max(width - 1) < table.positions),
+        OP,
+        "{frames:?} of {height} × {width} tokens of {shape}, in a table of {} positions",
+        table.positions
+    );
+    if let Device::Cuda(cuda) = memory.device()
+        && let Some(rotated) = cuda.rope_frames(OP, memory, table.parts(), frames, [height, width])?
+    {
+        return Ok(rotated);
+    }
+    let mut parts: SmallVec<[Tensor; 16]> = SmallVec::new();
+    for frame in frames {
+        parts.push(memory.narrow(frame.slot * tokens, tokens)?);
+    }
+    let mut gathered = Tensor::concat(&parts.iter().collect::<SmallVec<[&Tensor; 16]>>())?;
+    drop(parts);
+    let row = shape[1] * shape[2];
+    if let Device::Cuda(_) = memory.device() {
+        let mut rotated: SmallVec<[Tensor; 16]> = SmallVec::new();
+        for (index, frame) in frames.iter().enumerate() {
+            let grid = TokenGrid { start: frame.position, frames: 1, height, width };
+            rotated.push(rope(gathered.narrow(index * tokens, tokens)?, table, grid)?);
+        }
+        return Tensor::concat(&rotated.iter().collect::<SmallVec<[&Tensor; 16]>>());
+    }
+    let cpu = memory.device().cpu(OP)?;
+    let grid = TokenGrid { start: 0, frames: frames.len(), height, width };
+    cpu.for_rows(gathered.f32s_mut(OP)?, row, 4 * row, &Rotate { table, grid, frames, row });
+    Ok(gathered)
 }
 
 struct Rotate<'a> {
     table: &'a RopeTable,
     grid: TokenGrid,
+    /// Where frames are in time, if they don't follow each other.
+    frames: &'a [PlacedFrame],
     row: usize,
 }
 
 impl RowKernel<f32> for Rotate<'_> {
     #[inline(always)]
     fn run(&self, first: usize, rows: &mut [f32]) {
-        let Self { table, grid, row } = *self;
+        let Self { table, grid, frames, row } = *self;
         let half = table.head_dim() / 2;
         for (index, tokens) in rows.chunks_exact_mut(row).enumerate() {
             let token = first + index;
+            let frame = token / (grid.height * grid.width);
             let position = [
-                grid.start + token / (grid.height * grid.width),
+                frames.get(frame).map_or(grid.start + frame, |frame| frame.position),
                 token / grid.width % grid.height,
                 token % grid.width,
             ];
@@ -162,6 +248,27 @@ mod tests {
         assert_eq!(row[22 + 2], [angle(5.0, 2.0, 21.0).cos() as f32, angle(5.0, 2.0, 21.0).sin() as f32]);
         assert_eq!(row[43], [7f64.cos() as f32, 7f64.sin() as f32]);
         assert!(table.row([1024, 0, 0]).is_none());
+    }
+
+    #[test]
+    fn frames_are_found_and_rotated_at_their_own_positions() {
+        let device = Device::from(Cpu::new(None).expect("threads"));
+        let table = RopeTable::new(24, 16, 10_000.0).expect("table");
+        let data: Vec<f32> = (0..24 * 2 * 24).map(|i| (i as f32 * 0.37).sin()).collect();
+        let memory = Tensor::from_f32(&device, &[24, 2, 24], &data).expect("memory");
+        let frames = [PlacedFrame { slot: 3, position: 9 }, PlacedFrame { slot: 0, position: 2 }];
+        let found = rope_frames(&memory, &table, &frames, [2, 3]).expect("frames");
+        for (index, frame) in frames.iter().enumerate() {
+            let grid = TokenGrid { start: frame.position, frames: 1, height: 2, width: 3 };
+            let expected =
+                rope(memory.narrow(6 * frame.slot, 6).expect("a frame"), &table, grid).expect("rope");
+            assert_eq!(found.narrow(6 * index, 6).expect("a frame").to_vec(), expected.to_vec());
+        }
+        assert_eq!(memory.to_vec(), data);
+        for wrong in [PlacedFrame { slot: 4, position: 0 }, PlacedFrame { slot: 0, position: 16 }] {
+            assert!(rope_frames(&memory, &table, &[wrong], [2, 3]).is_err());
+        }
+        assert!(rope_frames(&memory, &table, &[], [2, 3]).is_err());
     }
 
     #[test]

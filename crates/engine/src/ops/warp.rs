@@ -24,6 +24,9 @@ pub fn warp(pictures: &Tensor, flow: &Tensor, channel: usize) -> Result<Tensor> 
         OP,
         "{shape} by channels {channel} and on of {flow_shape}"
     );
+    if let Device::Cuda(cuda) = pictures.device() {
+        return cuda.warp(OP, pictures, flow, channel);
+    }
     let mut out = Tensor::empty(&pictures.device(), shape)?;
     let kernel = Kernel {
         pictures: pictures.f32s(OP)?,
@@ -33,7 +36,7 @@ pub fn warp(pictures: &Tensor, flow: &Tensor, channel: usize) -> Result<Tensor> 
         flow_channels: flow_shape[3],
         channel,
     };
-    let Device::Cpu(cpu) = pictures.device();
+    let cpu = pictures.device().cpu(OP)?;
     let row = shape[2] * shape[3];
     cpu.for_rows(out.f32s_mut(OP)?, row, 10 * row, &kernel);
     Ok(out)

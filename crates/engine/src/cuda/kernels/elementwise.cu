@@ -1,0 +1,112 @@
+// Operators on single elements, for every combination of number types that they meet.
+
+// Element types, by the numbers of the host's `kernel_type`.
+enum Type { F32, BF16, F16, F8E4M3, U8, I32 };
+
+__device__ float half_to_float(u16 bits) {
+    float value;
+    asm("cvt.f32.f16 %0, %1;" : "=f"(value) : "h"(bits));
+    return value;
+}
+
+__device__ u16 float_to_half(float value) {
+    u16 bits;
+    asm("cvt.rn.f16.f32 %0, %1;" : "=h"(bits) : "f"(value));
+    return bits;
+}
+
+__device__ float load(u64 address, u64 index, int type) {
+    switch (type) {
+        case F32: return ((const float*)address)[index];
+        case BF16: return widen(((const bf16*)address)[index]);
+        case F16: return half_to_float(((const u16*)address)[index]);
+        case F8E4M3: return f8_to_float(((const u8*)address)[index]);
+        case U8: return (float)((const u8*)address)[index];
+        default: return (float)((const int*)address)[index];
+    }
+}
+
+__device__ void store(u64 address, u64 index, int type, float value) {
+    switch (type) {
+        case F32: ((float*)address)[index] = value; break;
+        case BF16: ((bf16*)address)[index] = narrow<bf16>(value); break;
+        case F16: ((u16*)address)[index] = float_to_half(value); break;
+        case F8E4M3: ((u8*)address)[index] = float_to_f8(value); break;
+        // Integers truncate and saturate; NaN is 0.
+        case U8: ((u8*)address)[index] = (u8)fminf(fmaxf(value, 0.0f), 255.0f); break;
+        default: ((int*)address)[index] = __float2int_rz(value);
+    }
+}
+
+// out[i] = x[i] as another type.
+extern "C" __global__ void cast(u64 x, u64 out, i64 count, int x_type, int out_type) {
+    u64 i = thread_index();
+    if (i < count) store(out, i, out_type, load(x, i, x_type));
+}
+
+// out[i] = activation(x[i]); out and x are of one type and may be the same.
+extern "C" __global__ void activate_all(u64 x, u64 out, i64 count, int type, int activation, float slope) {
+    u64 i = thread_index();
+    if (i < count) store(out, i, type, activate(load(x, i, type), activation, slope));
+}
+
+// out[i] = a · x[i] + b · y[i mod y_count]; out is of the type of x.
+extern "C" __global__ void mix(u64 x, u64 y, u64 out, i64 count, i64 y_count, float a, float b, int x_type, int y_type) {
+    u64 i = thread_index();
+    if (i >= count) return;
+    float other = load(y, y_count == count ? i : i % y_count, y_type);
+    store(out, i, x_type, fmaf(a, load(x, i, x_type), b * other));
+}
+
+// out[i] = x[i] · y[i mod y_count]; out is of the type of x.
+extern "C" __global__ void multiply(u64 x, u64 y, u64 out, i64 count, i64 y_count, int x_type, int y_type) {
+    u64 i = thread_index();
+    if (i < count) store(out, i, x_type, load(x, i, x_type) * load(y, i % y_count, y_type));
+}
+
+// out[i] = scale · x[i] + shift between low and high.
+extern "C" __global__ void affine_clamped(u64 x, u64 out, i64 count, int type, float scale, float shift, float low, float high) {
+    u64 i = thread_index();
+    if (i < count) store(out, i, type, fminf(fmaxf(fmaf(load(x, i, type), scale, shift), low), high));
+}
+
+// out[i] = scale · x[i] + shift as a byte.
+extern "C" __global__ void to_bytes(u64 x, u8* out, i64 count, int type, float scale, float shift) {
+    u64 i = thread_index();
+    if (i >= count) return;
+    // The lower bound comes first: NaN is 0.
+    out[i] = (u8)fminf(fmaxf(fmaf(load(x, i, type), scale, shift), 0.0f), 255.0f);
+}
+
+// out[p, c] = x[p, c] · share[p] + y[p, c] · (1 - share[p]).
+extern "C" __global__ void blend(u64 x, u64 y, u64 share, u64 out, i64 count, int channels, int x_type, int y_type, int share_type) {
+    u64 i = thread_index();
+    if (i >= count) return;
+    float a = load(x, i, x_type), b = load(y, i, y_type);
+    store(out, i, x_type, fmaf(a - b, load(share, i / channels, share_type), b));
+}
+
+// out[p, c] = x[p, c] where (mask[p] > 0.5) is `white`, else 0.
+extern "C" __global__ void masked(u64 x, u64 mask, u64 out, i64 count, int channels, int white, int type, int mask_type) {
+    u64 i = thread_index();
+    if (i >= count) return;
+    bool keep = (load(mask, i / channels, mask_type) > 0.5f) == (white != 0);
+    store(out, i, type, keep ? load(x, i, type) : 0.0f);
+}
+
+// out[entry] = the mean over `len` elements of (x - y)². A block for each entry.
+extern "C" __global__ void mean_square_difference(u64 x, u64 y, float* out, i64 len, int x_type, int y_type) {
+    __shared__ double sums[MAX_WARPS * WARP];
+    double sum = 0;
+    u64 first = blockIdx.x * (u64)len;
+    for (u64 i = threadIdx.x; i < len; i += blockDim.x) {
+        float difference = load(x, first + i, x_type) - load(y, first + i, y_type);
+        sum += (double)(difference * difference);
+    }
+    sums[threadIdx.x] = sum;
+    for (u32 half = blockDim.x / 2; half > 0; half /= 2) {
+        __syncthreads();
+        if (threadIdx.x < half) sums[threadIdx.x] += sums[threadIdx.x + half];
+    }
+    if (threadIdx.x == 0) out[blockIdx.x] = (float)(sums[0] / len);
+}

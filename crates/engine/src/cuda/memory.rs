@@ -1,0 +1,223 @@
+//! Memory of a GPU: taken and given back in the order of the stream's work, every byte counted.
+
+use std::{
+    ffi::c_void,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use cudarc::driver::{CudaContext, CudaStream, DriverError, result, sys};
+
+use super::{
+    failed,
+    profile::{Work, timed},
+};
+use crate::{Error, Result};
+
+/// Memory of one user of a GPU.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct MemoryUse {
+    /// Bytes in use.
+    pub bytes: u64,
+    /// The most that were in use at a time.
+    pub peak: u64,
+}
+
+/// Of all users in this process.
+static ALL_IN_USE: AtomicU64 = AtomicU64::new(0);
+static ALL_PEAK: AtomicU64 = AtomicU64::new(0);
+
+/// Memory of all GPUs that this process uses; the peak is that since its start.
+#[must_use]
+pub fn memory_use() -> MemoryUse {
+    MemoryUse { bytes: ALL_IN_USE.load(Ordering::Relaxed), peak: ALL_PEAK.load(Ordering::Relaxed) }
+}
+
+/// Memory of a GPU that this process could still get: what is free, and what its pool keeps for its next use.
+///
+/// # Errors
+/// The driver's.
+pub(super) fn available(context: &CudaContext) -> std::result::Result<u64, DriverError> {
+    use sys::CUmemPool_attribute::{
+        CU_MEMPOOL_ATTR_RESERVED_MEM_CURRENT as RESERVED, CU_MEMPOOL_ATTR_USED_MEM_CURRENT as USED,
+    };
+    context.bind_to_thread()?;
+    let (free, _) = context.mem_get_info()?;
+    // SAFETY: the device is that of a live context, and both values are 64-bit numbers.
+    let [reserved, used] = unsafe {
+        let pool = result::device::get_default_mem_pool(context.cu_device())?;
+        let mut values = [0u64; 2];
+        for (attribute, value) in [RESERVED, USED].into_iter().zip(&mut values) {
+            result::mem_pool::get_attribute(pool, attribute, std::ptr::from_mut(value).cast::<c_void>())?;
+        }
+        values
+    };
+    Ok(free as u64 + reserved.saturating_sub(used))
+}
+
+/// A stream and what was allocated in its order.
+pub(crate) struct Memory {
+    in_use: AtomicU64,
+    peak: AtomicU64,
+    pool: sys::CUmemoryPool,
+    stream: Arc<CudaStream>,
+    context: Arc<CudaContext>,
+}
+
+// SAFETY: a memory pool is a handle of the driver, whose functions may be called from every thread.
+unsafe impl Send for Memory {}
+// SAFETY: as above.
+unsafe impl Sync for Memory {}
+
+impl Memory {
+    pub(crate) fn new(context: Arc<CudaContext>, stream: Arc<CudaStream>) -> Result<Arc<Self>> {
+        // SAFETY: the device is that of a live context, and the attribute's value is a 64-bit number.
+        let pool = unsafe {
+            let pool = result::device::get_default_mem_pool(context.cu_device())
+                .map_err(failed("asking for its memory"))?;
+            // What is freed stays with us until it is asked back: the next chunk takes it again without a call to the system.
+            let mut threshold = u64::MAX;
+            result::mem_pool::set_attribute(
+                pool,
+                sys::CUmemPool_attribute::CU_MEMPOOL_ATTR_RELEASE_THRESHOLD,
+                (&raw mut threshold).cast::<c_void>(),
+            )
+            .map_err(failed("keeping freed memory"))?;
+            pool
+        };
+        Ok(Arc::new(Self { in_use: AtomicU64::new(0), peak: AtomicU64::new(0), pool, stream, context }))
+    }
+
+    pub(crate) fn stream(&self) -> &Arc<CudaStream> {
+        &self.stream
+    }
+
+    /// Makes the GPU the current one of this thread; every use of the driver begins with it.
+    pub(crate) fn bind(&self) -> Result<()> {
+        self.context.bind_to_thread().map_err(failed("a call from this thread"))
+    }
+
+    pub(crate) fn usage(&self) -> MemoryUse {
+        MemoryUse { bytes: self.in_use.load(Ordering::Relaxed), peak: self.peak.load(Ordering::Relaxed) }
+    }
+
+    pub(crate) fn reset_peak(&self) {
+        self.peak.store(self.in_use.load(Ordering::Relaxed), Ordering::Relaxed);
+    }
+
+    /// Memory with any content.
+    ///
+    /// # Errors
+    /// [`Error::OutOfMemory`], after what waits for its next use went back to the system.
+    pub(crate) fn allocate(self: &Arc<Self>, bytes: usize) -> Result<Allocation> {
+        self.bind()?;
+        let take = || {
+            // SAFETY: the stream lives, and all uses of the memory are on it.
+            unsafe { result::malloc_async(self.stream.cu_stream(), bytes.max(1)) }
+        };
+        let ptr = match take() {
+            Ok(ptr) => ptr,
+            Err(error) if error.0 == sys::CUresult::CUDA_ERROR_OUT_OF_MEMORY => {
+                self.trim();
+                let free = self.context.mem_get_info().ok().map(|(free, _)| free as u64);
+                take().map_err(|_| Error::OutOfMemory { bytes: bytes as u64, free })?
+            }
+            Err(error) => return Err(failed("taking memory")(error)),
+        };
+        for (in_use, peak) in [(&self.in_use, &self.peak), (&ALL_IN_USE, &ALL_PEAK)] {
+            let now = in_use.fetch_add(bytes as u64, Ordering::Relaxed) + bytes as u64;
+            peak.fetch_max(now, Ordering::Relaxed);
+        }
+        Ok(Allocation { ptr, bytes, memory: Arc::clone(self) })
+    }
+
+    /// Gives freed memory back to the system.
+    pub(crate) fn trim(&self) {
+        // Memory is free once the stream has passed the place where it was dropped. Without either, it stays ours.
+        if self.synchronize().is_ok() {
+            // SAFETY: the pool is the device's own and lives as long as the process.
+            let _ = unsafe { result::mem_pool::trim_to(self.pool, 0) };
+        }
+    }
+
+    pub(crate) fn synchronize(&self) -> Result<()> {
+        self.bind()?;
+        self.stream.synchronize().map_err(failed("work that was under way"))
+    }
+
+    /// Copies from host memory. The source may change as soon as this returns.
+    pub(crate) fn upload<T: bytemuck::Pod>(&self, target: &Allocation, source: &[T]) -> Result<()> {
+        debug_assert!(size_of_val(source) <= target.bytes);
+        self.bind()?;
+        // SAFETY: the target holds as many bytes, and the driver has read pageable memory when the call returns.
+        unsafe { result::memcpy_htod_async(target.ptr, source, self.stream.cu_stream()) }
+            .map_err(failed("copying to it"))
+    }
+
+    /// Copies to host memory, after everything before it on the stream.
+    pub(crate) fn download(&self, source: sys::CUdeviceptr, target: &mut [u8]) -> Result<()> {
+        self.bind()?;
+        if target.is_empty() {
+            return Ok(());
+        }
+        // SAFETY: callers give the address of as many bytes of a live allocation; the wait ends before `target` does.
+        timed(&self.stream, Work::Copy, || unsafe {
+            result::memcpy_dtoh_async(target, source, self.stream.cu_stream())
+        })
+        .map_err(failed("copying from it"))?;
+        self.synchronize()
+    }
+
+    /// Copies from place to place on the device.
+    pub(crate) fn copy(
+        &self,
+        target: sys::CUdeviceptr,
+        source: sys::CUdeviceptr,
+        bytes: usize,
+    ) -> Result<()> {
+        if bytes == 0 {
+            return Ok(());
+        }
+        self.bind()?;
+        // SAFETY: callers give addresses of as many bytes of live allocations of this stream.
+        timed(&self.stream, Work::Copy, || unsafe {
+            result::memcpy_dtod_async(target, source, bytes, self.stream.cu_stream())
+        })
+        .map_err(failed("copying within it"))
+    }
+
+    /// Fills with zeros.
+    pub(crate) fn clear(&self, target: &Allocation) -> Result<()> {
+        self.bind()?;
+        // SAFETY: the allocation lives and holds as many bytes.
+        unsafe { result::memset_d8_async(target.ptr, 0, target.bytes.max(1), self.stream.cu_stream()) }
+            .map_err(failed("clearing memory"))
+    }
+}
+
+/// A block of device memory; it is free again once the stream has passed the place where it was dropped.
+pub(crate) struct Allocation {
+    ptr: sys::CUdeviceptr,
+    bytes: usize,
+    memory: Arc<Memory>,
+}
+
+impl Allocation {
+    pub(crate) fn ptr(&self) -> sys::CUdeviceptr {
+        self.ptr
+    }
+}
+
+impl Drop for Allocation {
+    fn drop(&mut self) {
+        for in_use in [&self.memory.in_use, &ALL_IN_USE] {
+            in_use.fetch_sub(self.bytes as u64, Ordering::Relaxed);
+        }
+        if self.memory.bind().is_ok() {
+            // SAFETY: allocated on this stream, and dropped once. An error means that the context is gone, and the memory with it.
+            let _ = unsafe { result::free_async(self.ptr, self.memory.stream.cu_stream()) };
+        }
+    }
+}

@@ -1,0 +1,191 @@
+use super::{ELEMENTWISE, activation_code};
+use crate::{
+    DType, Result, Tensor,
+    cuda::{
+        Cuda,
+        launch::{Grid, launch},
+        tensor::kernel_type,
+    },
+    ops::Activation,
+};
+
+impl Cuda {
+    pub(crate) fn activate(&self, op: &'static str, x: &Tensor, activation: Activation) -> Result<Tensor> {
+        let (code, slope) = activation_code(activation);
+        if code == 0 {
+            return Ok(x.clone());
+        }
+        let out = self.reuse(x)?;
+        let count = x.shape().numel();
+        if count > 0 {
+            let (source, target) = (self.address(op, x)?, self.address(op, &out)?);
+            let arguments = (count as i64, kernel_type(x.dtype()));
+            launch!(
+                self,
+                ELEMENTWISE,
+                "activate_all",
+                Grid::over(count),
+                [source, target, arguments.0, arguments.1, code, slope]
+            )?;
+        }
+        Ok(out)
+    }
+
+    /// `a · x + b · y`, with `y` repeated.
+    pub(crate) fn mix(&self, op: &'static str, x: &Tensor, a: f32, y: &Tensor, b: f32) -> Result<Tensor> {
+        let out = self.reuse(x)?;
+        let (count, y_count) = (x.shape().numel(), y.shape().numel());
+        if count > 0 {
+            let addresses = [self.address(op, x)?, self.address(op, y)?, self.address(op, &out)?];
+            let counts = [count as i64, y_count as i64];
+            let types = [kernel_type(x.dtype()), kernel_type(y.dtype())];
+            launch!(
+                self,
+                ELEMENTWISE,
+                "mix",
+                Grid::over(count),
+                [addresses[0], addresses[1], addresses[2], counts[0], counts[1], a, b, types[0], types[1]]
+            )?;
+        }
+        Ok(out)
+    }
+
+    pub(crate) fn multiply(&self, op: &'static str, x: &Tensor, y: &Tensor) -> Result<Tensor> {
+        let out = self.reuse(x)?;
+        let (count, y_count) = (x.shape().numel(), y.shape().numel());
+        if count > 0 {
+            let addresses = [self.address(op, x)?, self.address(op, y)?, self.address(op, &out)?];
+            let counts = [count as i64, y_count as i64];
+            let types = [kernel_type(x.dtype()), kernel_type(y.dtype())];
+            launch!(
+                self,
+                ELEMENTWISE,
+                "multiply",
+                Grid::over(count),
+                [addresses[0], addresses[1], addresses[2], counts[0], counts[1], types[0], types[1]]
+            )?;
+        }
+        Ok(out)
+    }
+
+    /// `scale · x + shift` between two bounds.
+    pub(crate) fn affine_clamped(
+        &self,
+        op: &'static str,
+        x: &Tensor,
+        [scale, shift]: [f32; 2],
+        [low, high]: [f32; 2],
+    ) -> Result<Tensor> {
+        let out = self.reuse(x)?;
+        let count = x.shape().numel();
+        if count > 0 {
+            let addresses = [self.address(op, x)?, self.address(op, &out)?];
+            launch!(
+                self,
+                ELEMENTWISE,
+                "affine_clamped",
+                Grid::over(count),
+                [addresses[0], addresses[1], count as i64, kernel_type(x.dtype()), scale, shift, low, high]
+            )?;
+        }
+        Ok(out)
+    }
+
+    /// `scale · x + shift` as bytes in host memory.
+    pub(crate) fn to_bytes(&self, op: &'static str, x: &Tensor, scale: f32, shift: f32) -> Result<Vec<u8>> {
+        let bytes = self.empty_of(DType::U8, x.shape())?;
+        let count = x.shape().numel();
+        let mut out = vec![0; count];
+        if count > 0 {
+            let addresses = [self.address(op, x)?, self.address(op, &bytes)?];
+            launch!(
+                self,
+                ELEMENTWISE,
+                "to_bytes",
+                Grid::over(count),
+                [addresses[0], addresses[1], count as i64, kernel_type(x.dtype()), scale, shift]
+            )?;
+            self.memory().download(addresses[1], &mut out)?;
+        }
+        Ok(out)
+    }
+
+    pub(crate) fn blend(&self, op: &'static str, x: &Tensor, y: &Tensor, share: &Tensor) -> Result<Tensor> {
+        let out = self.empty_of(x.dtype(), x.shape())?;
+        let shape = x.shape();
+        let (count, channels) = (shape.numel(), shape.last().copied().unwrap_or(1));
+        if count > 0 {
+            let inputs = [self.address(op, x)?, self.address(op, y)?, self.address(op, share)?];
+            let types = [x, y, share].map(|tensor| kernel_type(tensor.dtype()));
+            let target = self.address(op, &out)?;
+            launch!(
+                self,
+                ELEMENTWISE,
+                "blend",
+                Grid::over(count),
+                [
+                    inputs[0],
+                    inputs[1],
+                    inputs[2],
+                    target,
+                    count as i64,
+                    channels as i32,
+                    types[0],
+                    types[1],
+                    types[2]
+                ]
+            )?;
+        }
+        Ok(out)
+    }
+
+    pub(crate) fn masked(&self, op: &'static str, x: &Tensor, mask: &Tensor, white: bool) -> Result<Tensor> {
+        let out = self.reuse(x)?;
+        let shape = x.shape();
+        let (count, channels) = (shape.numel(), shape.last().copied().unwrap_or(1));
+        if count > 0 {
+            let addresses = [self.address(op, x)?, self.address(op, mask)?, self.address(op, &out)?];
+            let types = [kernel_type(x.dtype()), kernel_type(mask.dtype())];
+            launch!(
+                self,
+                ELEMENTWISE,
+                "masked",
+                Grid::over(count),
+                [
+                    addresses[0],
+                    addresses[1],
+                    addresses[2],
+                    count as i64,
+                    channels as i32,
+                    i32::from(white),
+                    types[0],
+                    types[1]
+                ]
+            )?;
+        }
+        Ok(out)
+    }
+
+    pub(crate) fn mean_square_difference(
+        &self,
+        op: &'static str,
+        x: &Tensor,
+        y: &Tensor,
+    ) -> Result<Vec<f32>> {
+        /// A power of two: sums are halved.
+        const THREADS: u32 = 256;
+        let entries = x.dim(0);
+        let out = self.empty_of(DType::F32, crate::tensor::shape_of(op, &[entries])?)?;
+        let addresses = [self.address(op, x)?, self.address(op, y)?, self.address(op, &out)?];
+        let types = [kernel_type(x.dtype()), kernel_type(y.dtype())];
+        let len = x.shape().numel() / entries.max(1);
+        launch!(
+            self,
+            ELEMENTWISE,
+            "mean_square_difference",
+            Grid::blocks(entries, THREADS),
+            [addresses[0], addresses[1], addresses[2], len as i64, types[0], types[1]]
+        )?;
+        self.to_vec(&out)
+    }
+}

@@ -1,0 +1,384 @@
+use super::NORM;
+use crate::{
+    DType, Error, Result, Tensor,
+    cuda::{
+        Cuda,
+        launch::{Argument, Grid, launch},
+    },
+    ops::{Fp8Tensor, LayerNorm, Modulation, Scaling},
+    tensor::shape_of,
+};
+
+/// Elements that are moved at once, where their number and place allow it.
+pub(super) const PACK: usize = 8;
+
+/// Packs of a row at most that a block reads once: its threads.
+pub(super) const MOST_PACKS: usize = 1024;
+
+/// A modulation as kernels take it.
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub(super) struct KernelModulation {
+    values: u64,
+    stride: i64,
+    rows_per_frame: i64,
+}
+
+impl Argument for KernelModulation {}
+
+const NO_MODULATION: KernelModulation = KernelModulation { values: 0, stride: 0, rows_per_frame: 1 };
+
+#[derive(Clone, Copy)]
+#[repr(C)]
+struct Parameters {
+    weight: u64,
+    bias: u64,
+    scale: KernelModulation,
+    shift: KernelModulation,
+    eps: f32,
+    padding: u32,
+}
+
+impl Argument for Parameters {}
+
+/// What happens before and after a normalisation.
+#[derive(Clone, Copy)]
+#[repr(C)]
+struct Fused {
+    x: u64,
+    sums: u64,
+    stream: u64,
+    out: u64,
+    scales: u64,
+    fixed: u64,
+    gate: KernelModulation,
+    norm: Parameters,
+    features: i32,
+    padding: u32,
+}
+
+impl Argument for Fused {}
+
+/// What is added to rows before they are normalised: these sums, times a gate.
+#[derive(Clone, Copy)]
+pub(crate) struct Addition<'a> {
+    pub(crate) sums: &'a Tensor,
+    pub(crate) gate: Modulation<'a>,
+}
+
+/// What a normalisation writes.
+#[derive(Clone, Copy)]
+pub(crate) enum Target<'a> {
+    Activations,
+    Fp8(Scaling<'a>),
+}
+
+/// What a normalisation has written.
+pub(crate) enum Normed {
+    Plain(Tensor),
+    Fp8(Fp8Tensor),
+}
+
+impl Normed {
+    /// The tensor, where activations were asked for.
+    pub(crate) fn plain(self, op: &'static str) -> Result<Tensor> {
+        match self {
+            Self::Plain(tensor) => Ok(tensor),
+            Self::Fp8(_) => Err(Error::DType { op, expected: DType::Bf16, found: DType::F8E4M3 }),
+        }
+    }
+
+    /// The numbers, where 8 bits were asked for.
+    pub(crate) fn fp8(self, op: &'static str) -> Result<Fp8Tensor> {
+        match self {
+            Self::Fp8(tensor) => Ok(tensor),
+            Self::Plain(found) => Err(Error::DType { op, expected: DType::F8E4M3, found: found.dtype() }),
+        }
+    }
+}
+
+/// Which normalisation.
+pub(crate) enum Norm<'a> {
+    /// Zero mean and unit variance.
+    Layer,
+    /// The same, then weight and bias.
+    LayerAffine(&'a Tensor, &'a Tensor),
+    /// The same, then scale and shift of the row's frame.
+    LayerModulated { scale: Modulation<'a>, shift: Modulation<'a> },
+    /// Unit mean square, then a weight.
+    Rms(&'a Tensor),
+}
+
+impl Cuda {
+    /// The table of a modulation in the type of activations, and how kernels read one part of it for `rows` rows.
+    pub(super) fn modulation(
+        &self,
+        op: &'static str,
+        modulation: Modulation<'_>,
+        rows: usize,
+    ) -> Result<(Tensor, KernelModulation)> {
+        let table = self.activations(op, modulation.table)?;
+        let (frames, parts, features) = (table.dim(0), table.dim(1), table.dim(2));
+        let offset = modulation.part * features * table.dtype().size_bytes();
+        let kernel = KernelModulation {
+            values: self.address(op, &table)? + offset as u64,
+            stride: (parts * features) as i64,
+            rows_per_frame: (rows / frames.max(1)).max(1) as i64,
+        };
+        Ok((table, kernel))
+    }
+
+    /// A norm's parameters for so many rows, and what holds them: converted tables live until the kernel is on the stream;
+    /// memory is taken back in the stream's order.
+    fn parameters(
+        &self,
+        op: &'static str,
+        norm: &Norm<'_>,
+        rows: usize,
+        eps: f32,
+    ) -> Result<(Parameters, Vec<Tensor>)> {
+        let mut parameters =
+            Parameters { weight: 0, bias: 0, scale: NO_MODULATION, shift: NO_MODULATION, eps, padding: 0 };
+        let mut held = Vec::new();
+        let mut single = |tensor: &Tensor| {
+            let tensor = self.singles(op, tensor)?;
+            let address = self.address(op, &tensor);
+            held.push(tensor);
+            address
+        };
+        match norm {
+            Norm::Layer => {}
+            Norm::LayerAffine(weight, bias) => {
+                (parameters.weight, parameters.bias) = (single(weight)?, single(bias)?);
+            }
+            Norm::LayerModulated { scale, shift } => {
+                for (modulation, parameter) in
+                    [(scale, &mut parameters.scale), (shift, &mut parameters.shift)]
+                {
+                    let (table, kernel) = self.modulation(op, *modulation, rows)?;
+                    *parameter = kernel;
+                    held.push(table);
+                }
+            }
+            Norm::Rms(weight) => parameters.weight = single(weight)?,
+        }
+        Ok((parameters, held))
+    }
+
+    /// Every row of `x` normalised over its features.
+    pub(crate) fn norm(&self, op: &'static str, x: &Tensor, norm: &Norm<'_>, eps: f32) -> Result<Tensor> {
+        let x = self.activations(op, x)?;
+        let features = x.shape().last().copied().unwrap_or(1);
+        let rows = x.shape().numel() / features.max(1);
+        let (parameters, _held) = self.parameters(op, norm, rows, eps)?;
+        let (name, packed) = match norm {
+            Norm::Layer => ("layer_norm", "layer_norm_packed"),
+            Norm::LayerAffine(..) => ("layer_norm_affine", "layer_norm_affine_packed"),
+            Norm::LayerModulated { .. } => ("layer_norm_modulated", "layer_norm_modulated_packed"),
+            Norm::Rms(_) => ("rms_norm", "rms_norm_packed"),
+        };
+        let out = self.empty(x.shape())?;
+        let (source, target) = (self.address(op, &x)?, self.address(op, &out)?);
+        let packs = features / PACK;
+        let aligned = is_packed(features, &[source, target], self.dtype());
+        let (name, threads) = if aligned && packs <= MOST_PACKS {
+            (packed, packs.next_multiple_of(32))
+        } else {
+            (name, features.min(512).next_multiple_of(32))
+        };
+        if rows > 0 {
+            let grid = Grid::blocks(rows, threads as u32);
+            launch!(self, NORM, name, grid, [source, target, features as i32, parameters])?;
+        }
+        Ok(out)
+    }
+
+    /// `x`, after `addition` if there is one, and its rows normalised. The first is `x` itself where nothing is added, and
+    /// written over it where nobody else holds it.
+    pub(crate) fn norm_fused(
+        &self,
+        op: &'static str,
+        x: &Tensor,
+        addition: Option<Addition<'_>>,
+        norm: LayerNorm<'_>,
+        eps: f32,
+        target: Target<'_>,
+    ) -> Result<(Tensor, Normed)> {
+        // Another handle to `x` would keep its memory from being written over.
+        let converted = (x.dtype() != self.dtype()).then(|| self.activations(op, x)).transpose()?;
+        let x = converted.as_ref().unwrap_or(x);
+        let features = x.shape().last().copied().unwrap_or(1);
+        let rows = x.shape().numel() / features.max(1);
+        let packs = features / PACK;
+        let mut addresses = smallvec::SmallVec::<[u64; 4]>::new();
+        addresses.push(self.address(op, x)?);
+        let mut gate = NO_MODULATION;
+        let sums = match &addition {
+            Some(addition) => {
+                let sums = self.activations(op, addition.sums)?;
+                addresses.push(self.address(op, &sums)?);
+                let (table, kernel) = self.modulation(op, addition.gate, rows)?;
+                gate = kernel;
+                addresses.push(gate.values);
+                Some((sums, table))
+            }
+            None => None,
+        };
+        let norm = norm.on_cuda();
+        let (parameters, _held) = self.parameters(op, &norm, rows, eps)?;
+        addresses.extend([parameters.scale.values, parameters.shift.values]);
+        let all_in_one = !matches!(target, Target::Fp8(Scaling::All));
+        if rows == 0 || packs > MOST_PACKS || !is_packed(features, &addresses, self.dtype()) || !all_in_one {
+            return self.norm_in_steps(op, x, addition, &norm, eps, target);
+        }
+        let stream = if sums.is_some() { self.reuse(x)? } else { x.clone() };
+        let mut fused = Fused {
+            x: addresses[0],
+            sums: sums.as_ref().map_or(0, |_| addresses[1]),
+            stream: self.address(op, &stream)?,
+            out: 0,
+            scales: 0,
+            fixed: 0,
+            gate,
+            norm: parameters,
+            features: features as i32,
+            padding: 0,
+        };
+        let normed = match target {
+            Target::Activations => {
+                let out = self.empty(x.shape())?;
+                fused.out = self.address(op, &out)?;
+                Normed::Plain(out)
+            }
+            Target::Fp8(scaling) => {
+                let values = self.empty_of(DType::F8E4M3, x.shape())?;
+                fused.out = self.address(op, &values)?;
+                let (scales, by_row) = match scaling {
+                    Scaling::Fixed(scale) => {
+                        fused.fixed = self.address_of(op, DType::F32, &scale.factors)?;
+                        (scale.factors.clone(), false)
+                    }
+                    Scaling::Rows | Scaling::All => {
+                        let scales = self.empty_of(DType::F32, shape_of(op, &[rows])?)?;
+                        fused.scales = self.address(op, &scales)?;
+                        (scales, true)
+                    }
+                };
+                Normed::Fp8(Fp8Tensor { values, scales, by_row })
+            }
+        };
+        let name = match (&norm, &normed) {
+            (Norm::LayerAffine(..), Normed::Plain(_)) => "layer_norm_affine_fused",
+            (Norm::LayerAffine(..), Normed::Fp8(_)) => "layer_norm_affine_f8",
+            (Norm::LayerModulated { .. }, Normed::Plain(_)) => "layer_norm_modulated_fused",
+            (Norm::LayerModulated { .. }, Normed::Fp8(_)) => "layer_norm_modulated_f8",
+            (_, Normed::Plain(_)) => "layer_norm_fused",
+            (_, Normed::Fp8(_)) => "layer_norm_f8",
+        };
+        launch!(self, NORM, name, Grid::blocks(rows, packs.next_multiple_of(32) as u32), [fused])?;
+        Ok((stream, normed))
+    }
+
+    /// The same by operators of their own.
+    fn norm_in_steps(
+        &self,
+        op: &'static str,
+        x: &Tensor,
+        addition: Option<Addition<'_>>,
+        norm: &Norm<'_>,
+        eps: f32,
+        target: Target<'_>,
+    ) -> Result<(Tensor, Normed)> {
+        let stream = match addition {
+            Some(Addition { sums, gate }) => self.add_gated(op, x, &self.activations(op, sums)?, gate)?,
+            None => x.clone(),
+        };
+        let normed = self.norm(op, &stream, norm, eps)?;
+        let normed = match target {
+            Target::Activations => Normed::Plain(normed),
+            Target::Fp8(scaling) => Normed::Fp8(self.quantise_fp8(op, &normed, scaling)?),
+        };
+        Ok((stream, normed))
+    }
+
+    /// The norm of Wan's autoencoder.
+    pub(crate) fn channel_norm(
+        &self,
+        op: &'static str,
+        x: &Tensor,
+        gamma: &Tensor,
+        silu: bool,
+    ) -> Result<Tensor> {
+        /// Channels that the lanes of a warp can hold.
+        const MOST_CHANNELS: usize = 32 * 4 * PACK;
+        const THREADS: usize = 256;
+        let x = self.activations(op, x)?;
+        let gamma = self.singles(op, gamma)?;
+        let channels = x.shape().last().copied().unwrap_or(1);
+        let pixels = x.shape().numel() / channels.max(1);
+        let out = self.empty(x.shape())?;
+        if pixels == 0 {
+            return Ok(out);
+        }
+        let (source, target) = (self.address(op, &x)?, self.address(op, &out)?);
+        let factors = self.address(op, &gamma)?;
+        let silu = i32::from(silu);
+        if is_packed(channels, &[source, target], self.dtype()) && channels <= MOST_CHANNELS {
+            let lanes = (channels / PACK).next_power_of_two().min(32);
+            launch!(
+                self,
+                NORM,
+                "channel_norm_packed",
+                Grid::blocks(pixels.div_ceil(THREADS / lanes), THREADS as u32),
+                [source, target, factors, pixels as i64, channels as i32, lanes as i32, silu]
+            )?;
+        } else {
+            launch!(
+                self,
+                NORM,
+                "channel_norm",
+                Grid::blocks(pixels.div_ceil(THREADS / 32), THREADS as u32),
+                [source, target, factors, pixels as i64, channels as i32, silu]
+            )?;
+        }
+        Ok(out)
+    }
+
+    /// `residual + gate · sums`, over the residual where nobody else holds it.
+    pub(crate) fn add_gated(
+        &self,
+        op: &'static str,
+        residual: &Tensor,
+        sums: &Tensor,
+        gate: Modulation<'_>,
+    ) -> Result<Tensor> {
+        // Another handle to the residual would keep its memory from being written over.
+        let converted =
+            (residual.dtype() != self.dtype()).then(|| self.activations(op, residual)).transpose()?;
+        let old = converted.as_ref().unwrap_or(residual);
+        let out = self.reuse(old)?;
+        let features = sums.shape().last().copied().unwrap_or(1);
+        let count = sums.shape().numel();
+        let (_table, gate) = self.modulation(op, gate, count / features.max(1))?;
+        let addresses = [self.address(op, old)?, self.address(op, sums)?, self.address(op, &out)?];
+        let all = [addresses[0], addresses[1], addresses[2], gate.values];
+        let packed = is_packed(features, &all, self.dtype());
+        let (name, count) = if packed { ("add_gated_packed", count / PACK) } else { ("add_gated", count) };
+        if count > 0 {
+            launch!(
+                self,
+                NORM,
+                name,
+                Grid::over(count),
+                [addresses[0], addresses[1], addresses[2], count as i64, features as i32, gate]
+            )?;
+        }
+        Ok(out)
+    }
+}
+
+/// May rows of this many elements at these addresses be moved in packs?
+pub(super) fn is_packed(row: usize, addresses: &[u64], dtype: DType) -> bool {
+    let pack = (PACK * dtype.size_bytes()) as u64;
+    row.is_multiple_of(PACK) && addresses.iter().all(|address| address.is_multiple_of(pack))
+}

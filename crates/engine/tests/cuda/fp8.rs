@@ -1,0 +1,241 @@
+//! Operators in 8 bits, and those that are fused with their neighbours.
+
+use half::bf16;
+use scope_engine::{
+    Cpu, Device, Tensor,
+    cuda::Arithmetic,
+    ops::{
+        self, Activation, FixedScale, Gain, LayerNorm, LinearFp8, Modulation, NormRope, PlacedFrame,
+        RopeTable, Scaling, TokenGrid,
+    },
+};
+
+use super::{Inputs, Results, gpu, poison};
+
+pub(super) fn run(device: &Device, results: &mut Results) {
+    rounding(device, results);
+    norms(device, results);
+    products(device, results);
+    fused(device, results);
+    queries_and_keys(device, results);
+}
+
+fn rounding(device: &Device, results: &mut Results) {
+    let mut inputs = Inputs::new(device);
+    for (rows, features) in [(1, 16), (37, 20), (5, 24), (37, 1536), (3, 5120), (2, 8200)] {
+        let x = inputs.scaled(&[rows, features], 3.0);
+        let scale = FixedScale::for_largest(device, 9.0).unwrap();
+        for scaling in [Scaling::Rows, Scaling::All, Scaling::Fixed(&scale)] {
+            poison(device);
+            let rounded = ops::quantise_fp8(&x, scaling).unwrap().dequantise().unwrap();
+            results.push((format!("8 bits {rows} {features} {scaling:?}"), rounded.to_vec()));
+        }
+        results.push((format!("largest {rows} {features}"), vec![ops::largest_magnitude(&x).unwrap()]));
+    }
+    // An odd place in memory, where packs can't be read.
+    let x =
+        inputs.tensor(&[7, 24]).reshape(&[168]).unwrap().narrow(3, 120).unwrap().reshape(&[5, 24]).unwrap();
+    for scaling in [Scaling::Rows, Scaling::All] {
+        let rounded = ops::quantise_fp8(&x, scaling).unwrap().dequantise().unwrap();
+        results.push((format!("8 bits of an odd place {scaling:?}"), rounded.to_vec()));
+    }
+}
+
+fn norms(device: &Device, results: &mut Results) {
+    let mut inputs = Inputs::new(device);
+    for features in [20, 32, 96, 1536, 5120, 8200] {
+        let x = inputs.tensor(&[18, features]);
+        let [weight, bias] = [inputs.tensor(&[features]), inputs.tensor(&[features])];
+        let table = inputs.scaled(&[3, 6, features], 0.3);
+        let part = |part| Modulation { table: &table, part };
+        let scale = FixedScale::for_largest(device, 12.0).unwrap();
+        for norm in [
+            LayerNorm::Plain,
+            LayerNorm::Affine { weight: &weight, bias: &bias },
+            LayerNorm::Modulated { scale: part(1), shift: part(0) },
+        ] {
+            for scaling in [Scaling::Rows, Scaling::All, Scaling::Fixed(&scale)] {
+                poison(device);
+                let normed = ops::layer_norm_fp8(&x, norm, 1e-6, scaling).unwrap().dequantise().unwrap();
+                results
+                    .push((format!("8 bits of a norm {features} {norm:.0?} {scaling:?}"), normed.to_vec()));
+            }
+        }
+        results.push((format!("not changed by its norms {features}"), x.to_vec()));
+    }
+}
+
+fn products(device: &Device, results: &mut Results) {
+    let mut inputs = Inputs::new(device);
+    for (rows, out, depth) in
+        [(1, 16, 16), (7, 48, 32), (36, 96, 96), (333, 256, 1536), (130, 1536, 8960), (65, 8960, 1536)]
+    {
+        for bias in [false, true] {
+            let weights: Vec<bf16> = inputs
+                .values(out * depth, 1.0 / (depth as f32).sqrt())
+                .into_iter()
+                .map(bf16::from_f32)
+                .collect();
+            let bias = bias.then(|| inputs.values(out, 0.5));
+            let layer = LinearFp8::new(device, &weights, [out, depth], bias.as_deref()).unwrap();
+            let x = inputs.tensor(&[rows, depth]);
+            let fixed = FixedScale::for_largest(device, 3.0).unwrap();
+            let next = FixedScale::for_largest(device, 4.0).unwrap();
+            let residual = inputs.tensor(&[rows, out]);
+            let table = inputs.tensor(&[1, 6, out]);
+            for (kind, scaling) in [("rows", layer.scaling()), ("fixed", Scaling::Fixed(&fixed))] {
+                let x = ops::quantise_fp8(&x, scaling).unwrap();
+                let mut keep = |name: String, y: Tensor| {
+                    let name = format!("8 bits, {name}, {rows} {out} {depth} {kind} {}", bias.is_some());
+                    results.push((name, y.to_vec()));
+                };
+                for activation in [Activation::None, Activation::Gelu, Activation::Relu, Activation::Silu] {
+                    poison(device);
+                    keep(format!("{activation:?}"), ops::linear_fp8(&x, &layer, activation).unwrap());
+                    poison(device);
+                    let narrow = ops::linear_fp8_to_fp8(&x, &layer, activation, &next).unwrap();
+                    keep(format!("{activation:?} to 8 bits"), narrow.dequantise().unwrap());
+                }
+                for gain in [
+                    Gain::Constant(1.0),
+                    Gain::Constant(-0.3),
+                    Gain::PerFrame(Modulation { table: &table, part: 2 }),
+                ] {
+                    let sum = ops::linear_fp8_add(residual.clone(), &x, &layer, gain).unwrap();
+                    keep(format!("residual {gain:.0?}"), sum);
+                }
+                keep("the residual itself".into(), residual.clone());
+            }
+        }
+    }
+}
+
+fn fused(device: &Device, results: &mut Results) {
+    let mut inputs = Inputs::new(device);
+    for features in [20, 32, 96, 1536, 5120] {
+        let layer = inputs.linear(features, 48, true);
+        let x = inputs.tensor(&[18, 48]);
+        let residual = inputs.tensor(&[18, features]);
+        let [weight, bias] = [inputs.tensor(&[features]), inputs.tensor(&[features])];
+        let table = inputs.scaled(&[3, 6, features], 0.3);
+        let part = |part| Modulation { table: &table, part };
+        for norm in [
+            LayerNorm::Plain,
+            LayerNorm::Affine { weight: &weight, bias: &bias },
+            LayerNorm::Modulated { scale: part(1), shift: part(0) },
+        ] {
+            let name = format!("{features} {norm:.0?}");
+            poison(device);
+            let (sum, normed) =
+                ops::linear_add_norm(residual.clone(), &x, &layer, part(2), norm, 1e-6).unwrap();
+            results.push((format!("sum before a norm {name}"), sum.to_vec()));
+            results.push((format!("norm of a sum {name}"), normed.to_vec()));
+            // Nobody else holds this one: it is written over.
+            let (again, _) = ops::linear_add_norm(sum, &x, &layer, part(5), norm, 1e-6).unwrap();
+            results.push((format!("sum over itself {name}"), again.to_vec()));
+            for scaling in [Scaling::Rows, Scaling::All] {
+                poison(device);
+                let (sum, normed) =
+                    ops::linear_add_norm_fp8(residual.clone(), &x, &layer, part(2), (norm, 1e-6), scaling)
+                        .unwrap();
+                results.push((format!("sum before a norm to 8 bits {name}"), sum.to_vec()));
+                results.push((
+                    format!("8 bits of a norm of a sum {name} {scaling:?}"),
+                    normed.dequantise().unwrap().to_vec(),
+                ));
+            }
+        }
+        results.push((format!("residual of fused operators {features}"), residual.to_vec()));
+    }
+}
+
+fn queries_and_keys(device: &Device, results: &mut Results) {
+    let mut inputs = Inputs::new(device);
+    // Heads that packs divide and one that they don't, sizes of both models, and rows too long for one block.
+    for (heads, head) in [(1, 8), (3, 24), (2, 20), (12, 128), (40, 128), (65, 128)] {
+        let table = RopeTable::new(head, 64, 10_000.0).unwrap();
+        let grid = TokenGrid { start: 5, frames: 3, height: 3, width: 5 };
+        let weight = inputs.tensor(&[heads * head]);
+        let x = inputs.tensor(&[45, heads, head]);
+        for rope in [None, Some((&table, grid))] {
+            let rows = NormRope { x: &x, weight: &weight, eps: 1e-6, rope };
+            let name = format!("{heads} {head} {}", rope.is_some());
+            poison(device);
+            let normed = ops::rms_norm_rope(&rows).unwrap();
+            results.push((format!("norm and rotation {name}"), normed.to_vec()));
+            let mut memory = inputs.tensor(&[75, heads, head]);
+            let before = memory.clone();
+            for places in [[Some(4), Some(0), None], [Some(1), Some(2), Some(3)]] {
+                ops::rms_norm_rope_into(&mut memory, &places, &rows).unwrap();
+                results.push((format!("norm and rotation to {places:?} {name}"), memory.to_vec()));
+            }
+            results.push((format!("what was there before {name}"), before.to_vec()));
+        }
+        results.push((format!("queries of fused operators {heads} {head}"), x.to_vec()));
+    }
+    for head in [20, 24, 128] {
+        let memory = inputs.tensor(&[60, 3, head]);
+        let table = RopeTable::new(head, 64, 10_000.0).unwrap();
+        let frames = [(3, 0), (0, 7), (2, 1)].map(|(slot, position)| PlacedFrame { slot, position });
+        poison(device);
+        let rotated = ops::rope_frames(&memory, &table, &frames, [3, 5]).unwrap();
+        results.push((format!("frames rotated {head}"), rotated.to_vec()));
+    }
+    // More frames than a kernel's parameters hold.
+    let x = inputs.tensor(&[66, 2, 24]);
+    let weight = inputs.tensor(&[48]);
+    let table = RopeTable::new(24, 64, 10_000.0).unwrap();
+    let rope = Some((&table, TokenGrid { start: 0, frames: 33, height: 1, width: 2 }));
+    let places: Vec<_> = (0..33).rev().map(Some).collect();
+    let mut memory = inputs.tensor(&[66, 2, 24]);
+    ops::rms_norm_rope_into(&mut memory, &places, &NormRope { x: &x, weight: &weight, eps: 1e-6, rope })
+        .unwrap();
+    results.push(("norm and rotation of many frames".into(), memory.to_vec()));
+}
+
+/// What is compared with the GPU is there without one, too.
+#[test]
+fn the_cpu_makes_numbers_of_all_of_them() {
+    let mut results = Results::new();
+    run(&Cpu::new(None).unwrap().into(), &mut results);
+    for (name, values) in &results {
+        assert!(!values.is_empty() && values.iter().all(|value| value.is_finite()), "{name}");
+    }
+}
+
+/// Rounding is defined to the last bit: division by multiplying with the reciprocal of the scale, to the nearest, ties to even.
+#[test]
+fn rounded_numbers_are_those_of_the_cpu_to_the_last_bit() {
+    let Some(device) = gpu(Arithmetic::F32) else { return };
+    let rounded = |device: &Device| {
+        let mut inputs = Inputs::new(device);
+        let x = inputs.scaled(&[333, 1536], 2.0);
+        let fixed = FixedScale::for_largest(device, 1.5).unwrap();
+        let all = [Scaling::Rows, Scaling::All, Scaling::Fixed(&fixed)];
+        all.map(|scaling| ops::quantise_fp8(&x, scaling).unwrap().dequantise().unwrap().to_vec())
+    };
+    assert_eq!(rounded(&device), rounded(&Cpu::new(None).unwrap().into()));
+}
+
+#[test]
+fn products_in_8_bits_give_the_same_bytes_every_time() {
+    let Some(device) = gpu(Arithmetic::Bf16) else { return };
+    let mut inputs = Inputs::new(&device);
+    let weights: Vec<bf16> = inputs.values(1536 * 1536, 0.02).into_iter().map(bf16::from_f32).collect();
+    let layer = LinearFp8::new(&device, &weights, [1536, 1536], None).unwrap();
+    let x = inputs.tensor(&[4680, 1536]);
+    let once = || {
+        let x = ops::layer_norm_fp8(&x, LayerNorm::Plain, 1e-6, layer.scaling()).unwrap();
+        ops::linear_fp8(&x, &layer, Activation::Gelu).unwrap().to_vec()
+    };
+    let first = once();
+    assert!((0..3).all(|_| once() == first));
+}
+
+#[test]
+fn what_this_card_does_in_8_bits() {
+    let Some(device) = gpu(Arithmetic::Bf16) else { return };
+    let weights = vec![bf16::ONE; 32 * 32];
+    let layer = LinearFp8::new(&device, &weights, [32, 32], None).unwrap();
+    println!("8-bit products: {}, inputs scaled by {:?}", LinearFp8::is_native(&device), layer.scaling());
+}
