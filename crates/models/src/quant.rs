@@ -1,8 +1,15 @@
-//! Linear layers in 8-bit floating point: `e4m3` weights and activations, one scale for each tensor (Micikevicius et al.
-//! 2022, "FP8 formats for deep learning"; the rounding is that of torchao's dynamic per-tensor quantisation).
+//! The published quantisation of linear layers to 8-bit floating point: `e4m3` weights and activations, one scale for each
+//! tensor (Micikevicius et al. 2022, "FP8 formats for deep learning"; the rounding is that of torchao's dynamic per-tensor
+//! quantisation).
 //!
-//! On devices without such arithmetic the products are formed exactly, in `f32`, from the rounded values: the result is
-//! that of the hardware up to the order of summation.
+//! Here the products are formed exactly, in `f32`, from the rounded values: the result is that of the hardware up to the order
+//! of summation. This is what the CPU computes, and what recorded results are compared with.
+//!
+//! GPUs that multiply such numbers have layers of their own ([`scope_engine::ops::LinearFp8`]), with other scales: weights the
+//! same but for the rounding of the scale to bf16, activations one for each row, or a power of two that was found when the
+//! model was loaded. The error of a rounded number is relative to its own magnitude, whatever the scale, as long as
+//! it does not lie more than 2^15 below the largest under that scale; a smaller scale for a row only moves that floor down. So
+//! neither is worse than one scale for all rows.
 
 use half::bf16;
 use scope_engine::{

@@ -3,6 +3,7 @@
 //! One [`VideoStream`] is one session. Weights are shared; all that a session remembers is here.
 
 use std::{
+    collections::VecDeque,
     error::Error as StdError,
     sync::Arc,
     time::{Duration, Instant},
@@ -320,7 +321,12 @@ impl VideoStream {
         if conditioning.change != Change::None || !self.chunks.has_text() {
             self.chunks.set_text(&conditioning.embedding)?;
         }
-        self.stages.text = lap(&mut last);
+        let device = self.chunks.model().device().clone();
+        let mut lap = || {
+            device.settle();
+            lap(&mut last)
+        };
+        self.stages.text = lap();
 
         noise.begin(call.seed.wrapping_add(self.chunks.frame() as u64));
         let (latents, noise_scale) = match call.video {
@@ -330,7 +336,7 @@ impl VideoStream {
             }
             None => (self.blank(noise)?, None),
         };
-        self.stages.encode = lap(&mut last);
+        self.stages.encode = lap();
         let control = self.control(&call.control)?;
         let reencoded = match self.chunks.wants_reencoded() {
             true => self
@@ -340,7 +346,7 @@ impl VideoStream {
                 .transpose()?,
             false => None,
         };
-        self.stages.control = lap(&mut last);
+        self.stages.control = lap();
         let request = ChunkRequest {
             latents: &latents,
             steps: call.steps,
@@ -350,20 +356,27 @@ impl VideoStream {
             reencoded: reencoded.as_ref(),
         };
         let latents = self.chunks.generate(&request, noise)?;
-        self.stages.denoise = lap(&mut last);
+        self.stages.denoise = lap();
         let opening = if self.decoder.is_fresh() { self.autoencoder.opening_pictures() } else { 0 };
         let total = opening + LATENT_FRAMES * (latents.dim(0) - opening.min(1));
         let mut first = 0;
+        // Where operators return early, the next pictures are begun before somebody waits for these.
+        let ahead = usize::from(device.returns_early());
+        let mut waiting = VecDeque::with_capacity(ahead + 1);
         for frame in 0..latents.dim(0) {
             let pictures = self.autoencoder.decode_next(&mut self.decoder, &latents.narrow(frame, 1)?)?;
             self.remember(&pictures)?;
             let shown = pictures.dim(0);
-            self.stages.decode += lap(&mut last);
-            emit(Decoded { pictures, first, total });
-            // What becomes of the pictures is not decoding.
-            lap(&mut last);
+            self.stages.decode += lap();
+            waiting.push_back(Decoded { pictures, first, total });
             first += shown;
+            if waiting.len() > ahead {
+                waiting.drain(..1).for_each(&mut *emit);
+            }
+            // What becomes of the pictures is not decoding.
+            lap();
         }
+        waiting.into_iter().for_each(&mut *emit);
         Ok(latents)
     }
 

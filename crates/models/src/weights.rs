@@ -6,7 +6,8 @@ use half::bf16;
 use scope_engine::{
     Device, Tensor,
     convert::int8_rows_from_f32,
-    ops::{Conv, ConvSpec, Embedding, Enlarge, Linear, Weights},
+    cuda::Arithmetic,
+    ops::{Conv, ConvSpec, Embedding, Enlarge, Linear, LinearFp8, Weights},
 };
 
 use crate::{
@@ -105,7 +106,8 @@ pub enum Precision {
     #[default]
     Bf16,
     /// Linear layers of the transformer as `e4m3`, where their sizes are multiples of 16, with inputs rounded to it as well
-    /// ([`crate::quant`]); everything else as bf16.
+    /// ([`crate::quant`]); everything else as bf16. On a GPU, those whose input an operator hands over in 8 bits
+    /// ([`Loader::layer_for_fp8`]), and on one that does not multiply such numbers, none.
     F8E4M3,
     /// Linear layers as 8-bit integers with a scale for each output, multiplied as integers: a quarter of the memory, and
     /// exact for checkpoints that are 8-bit already. Their inputs are rounded too, to more bits than these
@@ -227,11 +229,34 @@ impl<'a> Loader<'a> {
     /// [`WeightError`] when a tensor is missing or of another shape.
     pub fn layer(&self, out: usize, depth: usize) -> Result<Layer, WeightError> {
         let shape = [out, depth];
-        if self.precision != Precision::F8E4M3 || !is_quantisable(shape) {
+        if !self.quantises(shape) {
             return self.linear(out, depth).map(Layer::Plain);
         }
         let (weight, bias) = (self.values_bf16("weight", &shape)?, self.values("bias", &[out])?);
         Ok(Layer::Fp8(Fp8Linear::new(self.device, &weight, shape, Some(&bias))?))
+    }
+
+    /// A layer of the transformer whose input can come in 8 bits, because a norm or another such layer makes it: as
+    /// [`Loader::layer`], but in 8 bits also where hardware multiplies them.
+    ///
+    /// # Errors
+    /// [`WeightError`] when a tensor is missing or of another shape.
+    pub fn layer_for_fp8(&self, out: usize, depth: usize) -> Result<Layer, WeightError> {
+        let shape = [out, depth];
+        let native = LinearFp8::is_native(self.device);
+        if self.precision != Precision::F8E4M3 || !is_quantisable(shape) || !native {
+            return self.layer(out, depth);
+        }
+        let (weight, bias) = (self.values_bf16("weight", &shape)?, self.values("bias", &[out])?);
+        Ok(Layer::Native(LinearFp8::new(self.device, &weight, shape, Some(&bias))?))
+    }
+
+    /// Are layers of this shape those of the published quantisation, which rounds the input of every layer by itself? On a GPU
+    /// that takes longer than it saves but where an operator before the layer does it on its way ([`Loader::layer_for_fp8`]):
+    /// there, other layers stay in bf16, which is more exact. In `f32` it is reproduced, for comparisons.
+    fn quantises(&self, shape: [usize; 2]) -> bool {
+        let fast = matches!(self.device, Device::Cuda(cuda) if cuda.arithmetic() == Arithmetic::Bf16);
+        self.precision == Precision::F8E4M3 && is_quantisable(shape) && !fast
     }
 
     /// A layer of the transformer from these values, without a bias.
@@ -239,7 +264,7 @@ impl<'a> Loader<'a> {
     /// # Errors
     /// [`WeightError::Engine`] when they don't fit the shape.
     pub fn layer_from(&self, values: &[f32], shape: [usize; 2]) -> Result<Layer, WeightError> {
-        if self.precision != Precision::F8E4M3 || !is_quantisable(shape) {
+        if !self.quantises(shape) {
             return self.linear_from(values, shape, None).map(Layer::Plain);
         }
         let values: Vec<bf16> = values.iter().map(|&value| bf16::from_f32(value)).collect();
@@ -401,17 +426,40 @@ impl TensorSource for RandomWeights {
         let hash = name.bytes().fold(self.seed ^ 0xcbf2_9ce4_8422_2325, |hash, byte| {
             (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
         });
-        let mut state = hash | 1;
         // Variance 1 / inputs keeps activations at their scale from layer to layer.
         let inputs = (count / shape[0].max(1)).max(1);
         let range = (3.0 / inputs as f32).sqrt();
-        Ok((0..count)
-            .map(|_| {
-                state ^= state << 13;
-                state ^= state >> 7;
-                state ^= state << 17;
-                ((state >> 40) as f32 / (1u32 << 23) as f32 - 1.0) * range
-            })
-            .collect())
+        let mut values = vec![0.0; count];
+        // Runs have seeds of their own, so that several threads can share the billions of numbers of a large network.
+        let runs = values.chunks_mut(RUN).enumerate().collect::<Vec<_>>();
+        let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        let mut shares: Vec<Vec<(usize, &mut [f32])>> =
+            (0..threads.min(runs.len())).map(|_| Vec::new()).collect();
+        for (index, run) in runs {
+            let share = index % shares.len();
+            shares[share].push((index, run));
+        }
+        std::thread::scope(|scope| {
+            for share in shares {
+                scope.spawn(move || {
+                    share.into_iter().for_each(|(run, values)| fill(values, hash, run, range));
+                });
+            }
+        });
+        Ok(values)
+    }
+}
+
+/// Numbers that follow from one seed.
+const RUN: usize = 1 << 18;
+
+fn fill(values: &mut [f32], hash: u64, run: usize, range: f32) {
+    // The weyl sequence of splitmix64 (Steele et al. 2014) takes the seeds of runs apart.
+    let mut state = hash.wrapping_add((run as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15)) | 1;
+    for value in values {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        *value = ((state >> 40) as f32 / (1u32 << 23) as f32 - 1.0) * range;
     }
 }

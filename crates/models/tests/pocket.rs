@@ -1,11 +1,18 @@
 //! The pocket model against its recorded roll-out.
 //!
-//! `SCOPE_POCKET_DIR` names a folder with the model's files and `parity.safetensors`; otherwise it is `models/pocket` of
-//! the repository. Without a recording there, there is nothing to compare.
+//! `SCOPE_POCKET_DIR` names a folder with the model's files and `parity.safetensors.gz`; otherwise it is `models/pocket` of
+//! the repository.
 #![allow(clippy::expect_used, clippy::unwrap_used, clippy::print_stdout)]
 
-use std::{env, path::PathBuf, time::Instant};
+use std::{
+    env,
+    fs::File,
+    io,
+    path::{Path, PathBuf},
+    time::Instant,
+};
 
+use flate2::read::GzDecoder;
 use scope_engine::{Cpu, Device, Tensor};
 use scope_models::{
     checkpoint::Checkpoint,
@@ -97,13 +104,20 @@ fn integers_reproduce_the_recorded_pictures() {
     reproduce(Precision::Int8, &Limits { embedding: 3e-2, latents: 3e-2, pictures: 5e-3, bytes: 2.0 });
 }
 
+/// The recording in `folder`, unpacked into a file of its own.
+fn recording(folder: &Path) -> Recording {
+    let packed = File::open(folder.join("parity.safetensors.gz")).expect("a recording");
+    let scratch = tempfile::tempdir().expect("a folder");
+    let path = scratch.path().join("parity.safetensors");
+    io::copy(&mut GzDecoder::new(packed), &mut File::create(&path).expect("a file"))
+        .expect("a whole recording");
+    // Mapped: the name may go.
+    Recording(Checkpoint::open(&path).expect("the recording"))
+}
+
 fn reproduce(precision: Precision, limits: &Limits) {
     let folder = folder();
-    let Ok(recording) = Checkpoint::open(folder.join("parity.safetensors")) else {
-        println!("{} has no recording: nothing is compared", folder.display());
-        return;
-    };
-    let recording = Recording(recording);
+    let recording = recording(&folder);
     let device = Device::from(Cpu::new(None).expect("threads"));
     let files = PocketFiles::open(&folder).expect("the model's files");
     let model = PocketModel::load(&device, &files, precision).expect("the model");

@@ -1,6 +1,8 @@
 //! The files of the model, from a folder or built into the program.
 
-use std::{borrow::Cow, fs, path::Path};
+use std::{borrow::Cow, fs, io::Read, path::Path};
+
+use flate2::read::GzDecoder;
 
 use super::{PackedWeights, PocketConfig, PocketError};
 use crate::checkpoint::Checkpoint;
@@ -66,7 +68,7 @@ impl Found {
 
 impl PocketFiles {
     /// The files of a folder: `config.json`, `tokenizer.json`, and the weights `dit`, `text` and `ae`, each in
-    /// `name.safetensors` or in parts `name.0.safetensors` and so on. Others are left alone.
+    /// `name.safetensors` or in parts `name.0.safetensors` and so on, also compressed (`.gz`). Others are left alone.
     ///
     /// # Errors
     /// [`PocketError`] when one is missing, can't be read, or is something else.
@@ -76,12 +78,18 @@ impl PocketFiles {
         for entry in fs::read_dir(folder).map_err(read)? {
             let path = entry.map_err(read)?.path();
             let Some(file) = path.file_name().and_then(|name| name.to_str()) else { continue };
+            let read = |error| PocketError::Read { path: path.clone(), error };
             if let Some(network) = found.network(file) {
                 network.push(Checkpoint::open(&path)?);
+            } else if let Some((file, network)) =
+                file.strip_suffix(".gz").and_then(|file| Some((file, found.network(file)?)))
+            {
+                let mut bytes = Vec::new();
+                let packed = fs::File::open(&path).map_err(read)?;
+                GzDecoder::new(packed).read_to_end(&mut bytes).map_err(read)?;
+                network.push(Checkpoint::from_bytes(file, bytes)?);
             } else if let Some(document) = found.document(file) {
-                let bytes =
-                    fs::read(&path).map_err(|error| PocketError::Read { path: path.clone(), error })?;
-                *document = Some(bytes.into());
+                *document = Some(fs::read(&path).map_err(read)?.into());
             }
         }
         found.complete()

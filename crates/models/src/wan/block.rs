@@ -2,12 +2,14 @@
 
 use scope_engine::{
     Tensor,
-    ops::{self, Activation, AttentionOptions, Gain, Modulation, RopeTable, TokenGrid},
+    ops::{self, Activation, AttentionOptions, Gain, LayerNorm, Modulation, NormRope, RopeTable, TokenGrid},
 };
 
 use super::{
     Adapters, Projection, WanConfig, WanError,
-    cache::{CachePlan, CachePolicy, KeyBias, LayerCache, TextKeys, keys},
+    cache::{CachePlan, CachePolicy, KeyBias, LayerCache, NewKeys, TextKeys, keys},
+    calibration::{BlockScales, Observer, Place},
+    projection::{Input, Rows},
     transformer::TextContext,
 };
 use crate::{
@@ -37,12 +39,17 @@ pub(super) struct Attention {
 }
 
 impl Attention {
-    fn load(loader: &Loader<'_>, config: &WanConfig) -> Result<Self, WeightError> {
+    /// `keys` loads the layers of keys and values.
+    fn load(
+        loader: &Loader<'_>,
+        config: &WanConfig,
+        keys: fn(&Loader<'_>, usize, usize) -> Result<Projection, WeightError>,
+    ) -> Result<Self, WeightError> {
         let dim = config.dim;
         Ok(Self {
-            q: Projection::load(&loader.at("q"), dim, dim)?,
-            k: Projection::load(&loader.at("k"), dim, dim)?,
-            v: Projection::load(&loader.at("v"), dim, dim)?,
+            q: Projection::load_for_fp8(&loader.at("q"), dim, dim)?,
+            k: keys(&loader.at("k"), dim, dim)?,
+            v: keys(&loader.at("v"), dim, dim)?,
             o: Projection::load(&loader.at("o"), dim, dim)?,
             norm_q: loader.at("norm_q").tensor("weight", &[dim])?,
             norm_k: loader.at("norm_k").tensor("weight", &[dim])?,
@@ -56,18 +63,42 @@ impl Attention {
         x.reshape(&[x.dim(0), self.heads, x.dim(1) / self.heads.max(1)])
     }
 
-    /// Normalised queries; the norm acts on the whole vector, before the heads are split.
-    fn queries(&self, x: &Tensor, adapters: &Adapters) -> scope_engine::Result<Tensor> {
-        let q = self.q.forward(x, Activation::None, adapters)?;
-        self.split(&ops::rms_norm(&q, &self.norm_q, self.eps)?)
+    /// The norm of queries or keys, which acts on the whole vector, before the heads are split; then their rotation.
+    fn normed<'a>(
+        &'a self,
+        x: &'a Tensor,
+        weight: &'a Tensor,
+        rope: Option<(&'a RopeTable, TokenGrid)>,
+    ) -> NormRope<'a> {
+        NormRope { x, weight, eps: self.eps, rope }
     }
 
-    fn keys(&self, x: &Tensor, adapters: &Adapters) -> scope_engine::Result<Tensor> {
-        let k = self.k.forward(x, Activation::None, adapters)?;
-        self.split(&ops::rms_norm(&k, &self.norm_k, self.eps)?)
+    fn queries<'a>(
+        &self,
+        x: impl Into<Input<'a>>,
+        adapters: &Adapters,
+        rope: Option<(&RopeTable, TokenGrid)>,
+    ) -> scope_engine::Result<Tensor> {
+        let q = self.split(&self.q.forward(x, Activation::None, adapters)?)?;
+        ops::rms_norm_rope(&self.normed(&q, &self.norm_q, rope))
     }
 
-    fn values(&self, x: &Tensor, adapters: &Adapters) -> scope_engine::Result<Tensor> {
+    /// Keys before their norm and rotation.
+    fn raw_keys<'a>(&self, x: impl Into<Input<'a>>, adapters: &Adapters) -> scope_engine::Result<Tensor> {
+        self.split(&self.k.forward(x, Activation::None, adapters)?)
+    }
+
+    fn keys<'a>(
+        &self,
+        x: impl Into<Input<'a>>,
+        adapters: &Adapters,
+        rope: Option<(&RopeTable, TokenGrid)>,
+    ) -> scope_engine::Result<Tensor> {
+        let k = self.raw_keys(x, adapters)?;
+        ops::rms_norm_rope(&self.normed(&k, &self.norm_k, rope))
+    }
+
+    fn values<'a>(&self, x: impl Into<Input<'a>>, adapters: &Adapters) -> scope_engine::Result<Tensor> {
         self.split(&self.v.forward(x, Activation::None, adapters)?)
     }
 }
@@ -82,6 +113,8 @@ pub(super) struct Block {
     /// `[6, dim]`.
     modulation: Tensor,
     eps: f32,
+    /// Of activations in 8 bits, once they are known.
+    pub(super) scales: Option<BlockScales>,
 }
 
 /// What every block of a forward pass shares.
@@ -94,6 +127,8 @@ pub(super) struct Shared<'a> {
     pub(super) grid: TokenGrid,
     pub(super) adapters: &'a Adapters,
     pub(super) quirks: Quirks,
+    /// Wants to know how large activations are.
+    pub(super) observer: Option<&'a Observer>,
 }
 
 /// What a block's queries attend to.
@@ -140,15 +175,17 @@ impl Block {
         let norm3 = loader.at("norm3");
         let modulation = loader.tensor("modulation", &[1, 6, dim])?;
         Ok(Self {
-            self_attn: Attention::load(&loader.at("self_attn"), config)?,
-            cross_attn: Attention::load(&loader.at("cross_attn"), config)?,
+            self_attn: Attention::load(&loader.at("self_attn"), config, Projection::load_for_fp8)?,
+            // A text has few keys, which are made once.
+            cross_attn: Attention::load(&loader.at("cross_attn"), config, Projection::load)?,
             norm3: (norm3.tensor("weight", &[dim])?, norm3.tensor("bias", &[dim])?),
             ffn: [
-                Projection::load(&loader.at("ffn").at(0), config.ffn_dim, dim)?,
-                Projection::load(&loader.at("ffn").at(2), dim, config.ffn_dim)?,
+                Projection::load_for_fp8(&loader.at("ffn").at(0), config.ffn_dim, dim)?,
+                Projection::load_for_fp8(&loader.at("ffn").at(2), dim, config.ffn_dim)?,
             ],
             modulation: modulation.reshape(&[6, dim])?,
             eps: config.eps,
+            scales: None,
         })
     }
 
@@ -163,33 +200,66 @@ impl Block {
         let table = ops::add(shared.modulation.clone(), &self.modulation)?;
         let part = |part| Modulation { table: &table, part };
 
-        let a = ops::modulated_layer_norm(&x, self.eps, part(SCALE_1), part(SHIFT_1))?;
-        let attended = self.attend(&a, shared, attention)?;
-        let mut x = self.self_attn.o.add_to(x, &attended, Gain::PerFrame(part(GATE_1)), shared.adapters)?;
+        let modulated = |scale, shift| LayerNorm::Modulated { scale: part(scale), shift: part(shift) };
+        let scale = |place| self.scales.as_ref().map(|scales| scales.at(place));
+        let note = |place, x: &Tensor, norm: LayerNorm<'_>| match shared.observer {
+            Some(observer) => observer.note(place, &norm.apply(x, self.eps)?),
+            None => Ok(()),
+        };
+        if let Some(observer) = shared.observer {
+            observer.begin_block();
+        }
 
-        let c = ops::layer_norm(&x, Some((&self.norm3.0, &self.norm3.1)), self.eps)?;
+        let norm = modulated(SCALE_1, SHIFT_1);
+        let layers = [&self.self_attn.q, &self.self_attn.k, &self.self_attn.v];
+        note(Place::Attention, &x, norm)?;
+        let a = Rows::normed(&x, norm, self.eps, &layers, scale(Place::Attention))?;
+        let attended = self.attend(&a, shared, attention)?;
+
+        let norm = LayerNorm::Affine { weight: &self.norm3.0, bias: &self.norm3.1 };
+        let (mut x, c) = self.self_attn.o.add_to_and_norm(
+            x,
+            &attended,
+            part(GATE_1),
+            shared.adapters,
+            (norm, self.eps),
+            (&[&self.cross_attn.q], scale(Place::Text)),
+        )?;
+        note(Place::Text, &x, norm)?;
         let attended = self.attend_text(&c, shared, text)?;
         x = self.cross_attn.o.add_to(x, &attended, Gain::Constant(1.0), shared.adapters)?;
 
-        let b = ops::modulated_layer_norm(&x, self.eps, part(SCALE_2), part(SHIFT_2))?;
-        let inner = self.ffn[0].forward(&b, Activation::Gelu, shared.adapters)?;
-        Ok(self.ffn[1].add_to(x, &inner, Gain::PerFrame(part(GATE_2)), shared.adapters)?)
+        let norm = modulated(SCALE_2, SHIFT_2);
+        let [inner, outer] = &self.ffn;
+        note(Place::Outer, &x, norm)?;
+        let b = Rows::normed(&x, norm, self.eps, &[inner], scale(Place::Outer))?;
+        let hidden = inner.forward_to(&b, Activation::Gelu, shared.adapters, outer, scale(Place::Hidden))?;
+        if let (Some(observer), Rows::Plain(hidden)) = (shared.observer, &hidden) {
+            observer.note(Place::Hidden, hidden)?;
+        }
+        Ok(outer.add_to(x, &hidden, Gain::PerFrame(part(GATE_2)), shared.adapters)?)
+    }
+
+    /// Do layers take activations in 8 bits?
+    pub(super) fn takes_fp8(&self) -> bool {
+        let layers = [&self.self_attn.q, &self.self_attn.k, &self.self_attn.v, &self.cross_attn.q];
+        layers.into_iter().chain(&self.ffn).any(|layer| layer.takes_fp8().is_some())
     }
 
     fn attend(
         &self,
-        a: &Tensor,
+        a: &Rows,
         shared: &Shared<'_>,
         attention: SelfAttention<'_>,
     ) -> Result<Tensor, WanError> {
         let layer = &self.self_attn;
-        let (q, k) = (layer.queries(a, shared.adapters)?, layer.keys(a, shared.adapters)?);
-        let v = layer.values(a, shared.adapters)?;
         let options = |zero_keys| AttentionOptions { zero_keys, ..AttentionOptions::default() };
         let attended = match attention {
             SelfAttention::Isolated { zero_keys } => {
-                let grid = TokenGrid { start: 0, ..shared.grid };
-                let (q, k) = (ops::rope(q, shared.rope, grid)?, ops::rope(k, shared.rope, grid)?);
+                let rope = Some((shared.rope, TokenGrid { start: 0, ..shared.grid }));
+                let q = layer.queries(a, shared.adapters, rope)?;
+                let k = layer.keys(a, shared.adapters, rope)?;
+                let v = layer.values(a, shared.adapters)?;
                 ops::attention(&q, &[ops::Keys::new(&k, &v)], &options(zero_keys))?
             }
             SelfAttention::Cached { cache, plan, policy, bias, zero_keys } => {
@@ -198,14 +268,17 @@ impl Block {
                 let newest = plan.window.attended.len().saturating_sub(shared.grid.frames);
                 let start = if policy.relative_positions { newest } else { shared.grid.start };
                 let grid = TokenGrid { start, ..shared.grid };
-                let q = ops::rope(q, shared.rope, grid)?;
-                let k = if policy.relative_positions { k } else { ops::rope(k, shared.rope, grid)? };
-                cache.store(plan, policy, shared.quirks, tokens, &k, &v)?;
+                let q = layer.queries(a, shared.adapters, Some((shared.rope, grid)))?;
+                let k = layer.raw_keys(a, shared.adapters)?;
+                let v = layer.values(a, shared.adapters)?;
+                let rope = (!policy.relative_positions).then_some((shared.rope, grid));
+                let k = NewKeys::Raw(layer.normed(&k, &layer.norm_k, rope));
+                cache.store(plan, policy, shared.quirks, tokens, k, &v)?;
                 let parts = cache.attended(plan, policy, grid, shared.rope, bias)?;
                 ops::attention(&q, &keys(&parts), &options(zero_keys))?
             }
         };
-        Ok(attended.reshape(&[attended.dim(0), a.dim(1)])?)
+        Ok(joined(&attended)?)
     }
 
     /// The text's keys for this block, made once after each change of the text.
@@ -219,7 +292,7 @@ impl Block {
         Ok(match cached {
             Some(keys) => keys,
             None => cached.insert(TextKeys {
-                k: layer.keys(&text.tokens, adapters)?,
+                k: layer.keys(&text.tokens, adapters, None)?,
                 v: layer.values(&text.tokens, adapters)?,
                 padding: text.padding,
             }),
@@ -228,14 +301,19 @@ impl Block {
 
     fn attend_text(
         &self,
-        c: &Tensor,
+        c: &Rows,
         shared: &Shared<'_>,
         cached: &mut Option<TextKeys>,
     ) -> Result<Tensor, WanError> {
         let layer = &self.cross_attn;
-        let q = layer.queries(c, shared.adapters)?;
+        let q = layer.queries(c, shared.adapters, None)?;
         let text = self.text_keys(shared.text, shared.adapters, cached)?;
         let attended = ops::attention(&q, &keys(&text.runs()?), &AttentionOptions::default())?;
-        Ok(attended.reshape(&[attended.dim(0), c.dim(1)])?)
+        Ok(joined(&attended)?)
     }
+}
+
+/// `[rows, heads, head_dim]` as `[rows, dim]`.
+fn joined(x: &Tensor) -> scope_engine::Result<Tensor> {
+    x.reshape(&[x.dim(0), x.dim(1) * x.dim(2)])
 }

@@ -2,7 +2,7 @@
 
 use scope_engine::{
     Device, Tensor,
-    ops::{self, Keys, RopeTable, TokenGrid},
+    ops::{self, Keys, NormRope, PlacedFrame, RopeTable, TokenGrid},
 };
 
 use smallvec::SmallVec;
@@ -391,15 +391,14 @@ pub(super) struct KeyBias {
 }
 
 impl LayerCache {
-    /// Stores the call's keys and values, then gives what its queries attend to. `k` comes without rotary embedding
-    /// where positions are relative.
+    /// Stores the call's keys and values. Keys are stored without rotary embedding where positions are relative.
     pub(super) fn store(
         &mut self,
         plan: &CachePlan,
         policy: &CachePolicy,
         quirks: Quirks,
         frame_tokens: usize,
-        k: &Tensor,
+        k: NewKeys<'_>,
         v: &Tensor,
     ) -> Result<(), WanError> {
         if let SinkUpdate::Average { decay } = policy.sink_update {
@@ -414,13 +413,20 @@ impl LayerCache {
                 }
             }
         }
-        for (frame, slot) in plan.window.writes.iter().enumerate() {
-            if let Some(slot) = slot {
-                self.k.write(slot * frame_tokens, &k.narrow(frame * frame_tokens, frame_tokens)?)?;
-                self.v.write(slot * frame_tokens, &v.narrow(frame * frame_tokens, frame_tokens)?)?;
+        // The bank keeps the first frame beside the window: then its keys are needed twice.
+        let made = match (k, plan.record) {
+            (NewKeys::Made(k), _) => Some(k.clone()),
+            (NewKeys::Raw(rows), true) => Some(ops::rms_norm_rope(&rows)?),
+            (NewKeys::Raw(_), false) => None,
+        };
+        match (&made, k) {
+            (None, NewKeys::Raw(rows)) => ops::rms_norm_rope_into(&mut self.k, &plan.window.writes, &rows)?,
+            (Some(k), _) | (None, NewKeys::Made(k)) => {
+                write_frames(&mut self.k, &plan.window.writes, k, frame_tokens)?;
             }
         }
-        if let (true, Some(bank)) = (plan.record, &mut self.bank) {
+        write_frames(&mut self.v, &plan.window.writes, v, frame_tokens)?;
+        if let (true, Some(bank), Some(k)) = (plan.record, &mut self.bank, &made) {
             bank.k_new.write(0, &k.narrow(0, frame_tokens)?)?;
             bank.v_new.write(0, &v.narrow(0, frame_tokens)?)?;
         }
@@ -440,9 +446,17 @@ impl LayerCache {
         let slots = &plan.window.attended;
         let mut parts = KeyRuns::new();
         if policy.relative_positions {
-            let place = TokenGrid { start: 0, frames: slots.len(), ..grid };
-            let k = ops::rope(gather(&self.k, slots, tokens)?, rope, place)?;
-            parts.push((k, gather(&self.v, slots, tokens)?, 0.0));
+            // In the order of memory, where values can stay; attention does not care.
+            let mut frames: SmallVec<[PlacedFrame; 16]> = SmallVec::new();
+            frames.extend(slots.iter().enumerate().map(|(position, &slot)| PlacedFrame { slot, position }));
+            frames.sort_unstable_by_key(|frame| frame.slot);
+            let k = ops::rope_frames(&self.k, rope, &frames, [grid.height, grid.width])?;
+            let mut at = 0;
+            for (first, count) in runs(slots) {
+                let (v, len) = (self.v.narrow(first * tokens, count * tokens)?, count * tokens);
+                parts.push((k.narrow(at, len)?, v, 0.0));
+                at += len;
+            }
         } else {
             let mut push = |slots: &[usize], bias: f32| {
                 for (first, count) in runs(slots) {
@@ -467,6 +481,37 @@ impl LayerCache {
         }
         Ok(parts)
     }
+}
+
+/// The keys of a call.
+#[derive(Clone, Copy)]
+pub(super) enum NewKeys<'a> {
+    /// As they are stored.
+    #[cfg_attr(not(test), expect(dead_code, reason = "for tests of the cache alone"))]
+    Made(&'a Tensor),
+    /// As the projection gives them.
+    Raw(NormRope<'a>),
+}
+
+/// Writes frame by frame to slots; neighbours that go to neighbours go together.
+fn write_frames(
+    memory: &mut Tensor,
+    writes: &[Option<usize>],
+    frames: &Tensor,
+    tokens: usize,
+) -> scope_engine::Result<()> {
+    let mut first = 0;
+    while first < writes.len() {
+        let Some(slot) = writes[first] else {
+            first += 1;
+            continue;
+        };
+        let follows = |count: &usize| writes.get(first + count) == Some(&Some(slot + count));
+        let count = (1..writes.len()).take_while(follows).count() + 1;
+        memory.write(slot * tokens, &frames.narrow(first * tokens, count * tokens)?)?;
+        first += count;
+    }
+    Ok(())
 }
 
 /// The frames in these slots, one after the other.
@@ -543,7 +588,7 @@ mod tests {
                     let place = grid(if relative { held - chunk } else { start }, chunk);
                     let k = if relative { k } else { ops::rope(k, &rope, place).expect("rope") };
                     let q = ops::rope(q, &rope, place).expect("rope");
-                    cache.layers[0].store(&plan, &policy, Quirks::default(), TOKENS, &k, &v).expect("stored");
+                    cache.layers[0].store(&plan, &policy, Quirks::default(), TOKENS, NewKeys::Made(&k), &v).expect("stored");
                     let parts = cache.layers[0].attended(&plan, &policy, place, &rope, None).expect("attended");
                     let got = ops::attention(&q, &keys(&parts), &AttentionOptions::default()).expect("attention");
                     drop(parts);

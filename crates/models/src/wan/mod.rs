@@ -4,6 +4,7 @@
 
 mod block;
 mod cache;
+mod calibration;
 mod chunks;
 mod config;
 mod description;
@@ -18,7 +19,7 @@ pub use cache::{CachePolicy, KvCache, MemoryBank, SinkUpdate};
 pub use chunks::{ChunkRequest, ChunkStream, NoiseSource};
 pub use config::{ConfigError, WanConfig};
 pub use family::{Family, RecomputedContext, TextChange};
-pub use projection::{Adapters, Layer, Projection};
+pub use projection::{Adapters, Input, Layer, Projection};
 pub use time::sinusoid;
 pub use transformer::{Call, TextContext, WanTransformer};
 pub use vace::{VACE_CHANNELS, VaceBlocks, VaceConfig, VaceContext};

@@ -11,6 +11,7 @@ use super::{
     Adapters, KvCache, Projection, VaceContext, WanConfig, WanError,
     block::{Block, SelfAttention, Shared},
     cache::KeyBias,
+    calibration::Observer,
     config::ROPE_POSITIONS,
     time::sinusoid,
     vace::VaceBlocks,
@@ -183,6 +184,15 @@ impl WanTransformer {
     /// # Errors
     /// [`WanError`] when an input does not fit the model, the cache or the window.
     pub fn forward(&self, call: &Call<'_>, cache: &mut KvCache) -> Result<Tensor, WanError> {
+        self.forward_observed(call, cache, None)
+    }
+
+    pub(super) fn forward_observed(
+        &self,
+        call: &Call<'_>,
+        cache: &mut KvCache,
+        observer: Option<&Observer>,
+    ) -> Result<Tensor, WanError> {
         let shape = self.check(call, cache)?;
         let [frames, height, width, _] = shape;
         let patch = self.config.patch;
@@ -197,6 +207,7 @@ impl WanTransformer {
             grid,
             adapters: call.adapters,
             quirks: call.quirks,
+            observer,
         };
 
         let hints = match (&self.vace, call.vace) {

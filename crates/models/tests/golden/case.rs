@@ -2,12 +2,18 @@
 
 use std::{
     collections::HashMap,
-    env, fs,
+    env,
+    fs::{self, File},
+    io::{BufReader, Read as _},
     path::{Path, PathBuf},
 };
 
 use anyhow::{Context, Result, anyhow, bail};
-use scope_engine::{Cpu, Device, Tensor};
+use flate2::read::GzDecoder;
+use scope_engine::{
+    Cpu, Cuda, Device, Tensor,
+    cuda::{Arithmetic, CudaOptions},
+};
 use scope_models::weights::TensorMap;
 use serde_json::Value;
 
@@ -29,11 +35,13 @@ pub(crate) struct Case {
 impl Case {
     pub(crate) fn load(json: &Path) -> Result<Self> {
         let text = fs::read(json).with_context(|| format!("reading {}", json.display()))?;
+        let json_value: Value = serde_json::from_slice(&text)?;
+        let is_processor = json_value["kind"].as_str().is_some_and(|kind| PROCESSORS.contains(&kind));
         Ok(Self {
-            json: serde_json::from_slice(&text)?,
+            json: json_value,
             folder: json.parent().unwrap_or(Path::new(".")).to_owned(),
             tensors: read_tensors(&json.with_extension("safetensors"))?,
-            device: Cpu::new(None)?.into(),
+            device: device(is_processor)?,
         })
     }
 
@@ -89,6 +97,21 @@ impl Case {
     }
 }
 
+/// Networks whose results are places in pictures: they always compute in `f32`.
+const PROCESSORS: [&str; 4] = ["raft", "rife", "video_depth", "scribble"];
+
+/// What `SCOPE_TEST_DEVICE` names: `cpu`, or a GPU that computes in `f32` or bf16, `cuda-f32` or `cuda-bf16`.
+fn device(is_processor: bool) -> Result<Device> {
+    let gpu = |arithmetic| Ok(Cuda::new(&CudaOptions { arithmetic, ..CudaOptions::default() })?.into());
+    match env::var("SCOPE_TEST_DEVICE").as_deref() {
+        Err(_) | Ok("cpu") => Ok(Cpu::new(None)?.into()),
+        Ok("cuda-f32") => gpu(Arithmetic::F32),
+        Ok("cuda-bf16") if is_processor => gpu(Arithmetic::F32),
+        Ok("cuda-bf16") => gpu(Arithmetic::Bf16),
+        Ok(other) => bail!("SCOPE_TEST_DEVICE is {other:?}"),
+    }
+}
+
 fn weights_of(tensors: &HashMap<String, Recorded>) -> TensorMap {
     let mut map = TensorMap::default();
     for (name, recorded) in tensors {
@@ -101,7 +124,15 @@ fn weights_of(tensors: &HashMap<String, Recorded>) -> TensorMap {
 
 /// Reads a safetensors file with the format's own crate: the product's reader is not what is tested here.
 fn read_tensors(path: &Path) -> Result<HashMap<String, Recorded>> {
-    let bytes = fs::read(path).with_context(|| format!("reading {}", path.display()))?;
+    let mut bytes = Vec::new();
+    // Those that travel with the program are compressed.
+    let packed = path.with_extension("safetensors.gz");
+    let file = File::open(if packed.is_file() { &packed } else { path });
+    let file = file.with_context(|| format!("reading {}", path.display()))?;
+    match packed.is_file() {
+        true => GzDecoder::new(file).read_to_end(&mut bytes)?,
+        false => BufReader::new(file).read_to_end(&mut bytes)?,
+    };
     let file = safetensors::SafeTensors::deserialize(&bytes)?;
     let mut tensors = HashMap::new();
     for (name, view) in file.tensors() {
@@ -145,6 +176,9 @@ impl Check {
             self.fail(format!("{name}: {} values for {}", got.len(), recorded.len()));
             return;
         }
+        if env::var("SCOPE_TEST_DEVICE").is_ok_and(|device| device == "cuda-bf16") {
+            return self.near(name, got, recorded);
+        }
         let mut wrong: Option<(usize, f32)> = None;
         for (index, (&got, &recorded)) in got.iter().zip(recorded).enumerate() {
             let error = (got - recorded).abs();
@@ -160,6 +194,25 @@ impl Check {
         if let Some((index, error)) = wrong {
             let (got, recorded) = (got[index], recorded[index]);
             self.fail(format!("{name}[{index}] is {got}, recorded {recorded} (off by {error:.2e})"));
+        }
+    }
+
+    /// As a whole, `got` is what arithmetic in bf16 makes of the recorded values: `‖got − recorded‖` is a small part of
+    /// `‖recorded‖`.
+    fn near(&mut self, name: &str, got: &[f32], recorded: &[f32]) {
+        /// Of a call; rounding adds up over the layers of the networks that are recorded layer by layer or picture by picture.
+        const BF16_TOLERANCE: f32 = 4e-2;
+        let norm = |values: &mut dyn Iterator<Item = f32>| {
+            values.map(|value| f64::from(value).powi(2)).sum::<f64>().sqrt() as f32
+        };
+        let difference = norm(&mut got.iter().zip(recorded).map(|(got, recorded)| got - recorded));
+        let error = difference / norm(&mut recorded.iter().copied()).max(1e-6);
+        if error > self.worst.0 {
+            self.worst = (error, name.to_owned());
+        }
+        // NaN is not small.
+        if error.is_nan() || error > BF16_TOLERANCE {
+            self.fail(format!("{name} is off by {error:.2e} of its size"));
         }
     }
 

@@ -1,7 +1,7 @@
 //! Parity with recorded tensors.
 //!
-//! A case is `<name>.json` (configuration and procedure) beside `<name>.safetensors` (inputs, weights as `w.*`, and
-//! expected results), recorded at tiny sizes with random weights. The cases in `data/` always run; `SCOPE_GOLDEN_DIR`
+//! A case is `<name>.json` (configuration and procedure) beside `<name>.safetensors` or `<name>.safetensors.gz` (inputs,
+//! weights as `w.*`, and expected results), recorded at tiny sizes with random weights. The cases in `data/` always run; `SCOPE_GOLDEN_DIR`
 //! names a further folder, of which every case runs (`cargo xtask golden <dir>`).
 #![allow(clippy::expect_used, clippy::unwrap_used, clippy::print_stdout)]
 
