@@ -6,6 +6,7 @@
 //!   [`Role`], or what is missing or damaged and how many bytes that is. It reads the disk and nothing else.
 //! * [`Store`] fetches what is missing, checks what is there, and removes what is not wanted. What happens when is decided by a state
 //!   machine without I/O (`schedule`); one file from one server is `fetch`'s business; `network` decides who is talked to.
+//! * [`GpuLibraries`] are NVIDIA's, from PyPI: the same downloads, unpacked.
 //! * Names that come from data or from other machines are [`StorePath`]s: they cannot leave the folder.
 //!
 //! A file is written beside its place as `NAME.part`, hashed as it comes in, and gets its name when size and checksum are right.
@@ -17,6 +18,7 @@ mod disk;
 pub mod disposition;
 mod fetch;
 mod folder;
+mod gpu;
 mod ledger;
 mod lora;
 mod manifest;
@@ -30,6 +32,10 @@ pub use disk::{Disk, RealDisk};
 pub use fetch::{FetchError, Patience};
 pub use folder::{
     Damage, FileProblem, FileReport, FileState, ModelFiles, ModelFolder, Unavailable, format_bytes,
+};
+pub use gpu::{
+    GpuError, GpuLibraries, GpuOptions, GpuPackages, GpuProgress, PackagesError, Wheel, WheelError,
+    WheelFile, this_platform,
 };
 pub use lora::{
     InstallRequest, Installed, LoraEntry, LoraError, LoraFolder, LoraProgress, LoraRecord, LoraSource,

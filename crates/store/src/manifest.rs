@@ -45,6 +45,8 @@ pub enum Role {
     Vace,
     /// The weights of a network before or after a generator.
     Processor,
+    /// Nothing as it is: an archive that is unpacked.
+    Archive,
     /// Nothing: other programs that share the folder ask for it. Its absence is no problem.
     Companion,
 }
@@ -233,6 +235,11 @@ impl Manifest {
             // Data that cannot be read fails a test; a program built with it has no models to fetch.
             LazyLock::new(|| Arc::new(Manifest::parse(BUILTIN).unwrap_or_default()));
         Arc::clone(&PARSED)
+    }
+
+    /// The files of one download, all of one repository.
+    pub(crate) fn of_one(repository: Repository, pipeline: PipelineEntry) -> Self {
+        Self { repositories: [(repository.id.clone(), repository)].into(), pipelines: vec![pipeline] }
     }
 
     /// Reads a manifest.

@@ -119,7 +119,7 @@ pub enum NetworkError {
 /// Everything about the network that can be chosen.
 #[derive(Clone)]
 pub struct NetworkOptions {
-    /// Where Hugging Face's files come from.
+    /// Where files come from that name no server of their own.
     pub hub: Url,
     /// CivitAI's address.
     pub civitai: Url,
@@ -139,7 +139,7 @@ impl NetworkOptions {
     /// # Errors
     /// [`NetworkError::Address`].
     pub fn public(mirror: Option<&str>, more_hosts: &[String]) -> Result<Self, NetworkError> {
-        let mut hosts = vec![
+        let hosts = vec![
             HostRule::public("huggingface.co", false, Some(Credential::HuggingFace)),
             HostRule::public("hf.co", false, Some(Credential::HuggingFace)),
             HostRule::public("huggingface.co", true, None),
@@ -151,6 +151,24 @@ impl NetworkOptions {
             // Where CivitAI keeps its files.
             HostRule::public("r2.cloudflarestorage.com", true, None),
         ];
+        Self::with(mirror, more_hosts, "https://huggingface.co/", hosts)
+    }
+
+    /// PyPI's files, and nothing else. With `mirror`, they come from there instead; `more_hosts` may be redirected to.
+    ///
+    /// # Errors
+    /// [`NetworkError::Address`].
+    pub fn pypi(mirror: Option<&str>, more_hosts: &[String]) -> Result<Self, NetworkError> {
+        let hosts = vec![HostRule::public("files.pythonhosted.org", false, None)];
+        Self::with(mirror, more_hosts, "https://files.pythonhosted.org/", hosts)
+    }
+
+    fn with(
+        mirror: Option<&str>,
+        more_hosts: &[String],
+        usual: &str,
+        mut hosts: Vec<HostRule>,
+    ) -> Result<Self, NetworkError> {
         for host in more_hosts.iter().map(String::as_str).chain(mirror) {
             let address = || NetworkError::Address(host.chars().take(100).collect());
             let url = base_url(host).ok_or_else(address)?;
@@ -161,7 +179,7 @@ impl NetworkOptions {
         }
         let constant = |text: &str| Url::parse(text).map_err(|_| NetworkError::Address(text.into()));
         Ok(Self {
-            hub: mirror.and_then(base_url).map_or_else(|| constant("https://huggingface.co/"), Ok)?,
+            hub: mirror.and_then(base_url).map_or_else(|| constant(usual), Ok)?,
             civitai: constant("https://civitai.com/")?,
             hosts,
             lookup: Arc::new(SystemLookup),

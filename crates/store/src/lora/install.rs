@@ -11,10 +11,14 @@ use crate::network::{Credential, Network, NetworkError, NetworkOptions, Secrets}
 use crate::part::Part;
 use crate::path::StorePath;
 use crate::schedule::Limits;
+use parking_lot::Mutex;
 use reqwest::{Method, Url};
 use serde::Deserialize;
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::sync::Arc;
 use tokio::sync::{Semaphore, watch};
+use tokio::time::timeout;
 
 /// The most bytes that an adapter may have.
 const MAX_BYTES: u64 = 8 << 30;
@@ -77,6 +81,19 @@ pub struct LoraStore {
     limits: Limits,
     patience: Patience,
     places: Semaphore,
+    going_on: Mutex<BTreeMap<StorePath, watch::Sender<bool>>>,
+}
+
+/// The entry of a download that goes on, for as long as it does.
+struct GoingOn<'a> {
+    store: &'a LoraStore,
+    place: &'a StorePath,
+}
+
+impl Drop for GoingOn<'_> {
+    fn drop(&mut self) {
+        self.store.going_on.lock().remove(self.place);
+    }
 }
 
 /// Where an adapter's bytes are, and what its source says about it.
@@ -110,12 +127,37 @@ impl LoraStore {
         patience: Patience,
     ) -> Result<Self, NetworkError> {
         let network = Network::new(network, secrets)?;
-        Ok(Self { folder, network, disk, limits, patience, places: Semaphore::new(MAX_AT_A_TIME) })
+        Ok(Self {
+            folder,
+            network,
+            disk,
+            limits,
+            patience,
+            places: Semaphore::new(MAX_AT_A_TIME),
+            going_on: Mutex::default(),
+        })
     }
 
     /// The folder.
     pub const fn folder(&self) -> &LoraFolder {
         &self.folder
+    }
+
+    /// Ends the download of the adapter at `place`; whether there is one. What came is kept for the next attempt, as
+    /// after any other break.
+    pub fn cancel(&self, place: &StorePath) -> bool {
+        self.going_on.lock().get(place).is_some_and(|cancel| !cancel.send_replace(true))
+    }
+
+    fn begin<'a>(&'a self, place: &'a StorePath) -> Result<(GoingOn<'a>, watch::Receiver<bool>), FetchError> {
+        match self.going_on.lock().entry(place.clone()) {
+            Entry::Occupied(_) => Err(FetchError::InUse),
+            Entry::Vacant(free) => {
+                let (cancel, cancelled) = watch::channel(false);
+                free.insert(cancel);
+                Ok((GoingOn { store: self, place }, cancelled))
+            }
+        }
     }
 
     /// Fetches an adapter, checks it, and gives it its name. A part that an earlier attempt left is resumed when the source says
@@ -178,7 +220,7 @@ impl LoraStore {
         };
         let total_bytes = resolved.expected.size;
         let told = |bytes| progress(LoraProgress { place: place.clone(), bytes, total_bytes });
-        let (_cancel, cancelled) = watch::channel(false);
+        let (_going_on, mut cancelled) = self.begin(place)?;
         let mut pause = self.limits.first_pause;
         let mut attempts = 1;
         loop {
@@ -200,7 +242,9 @@ impl LoraStore {
             pause = (pause * 2).min(self.limits.max_pause);
             // What this very download left may be gone on with.
             request.afresh = false;
-            tokio::time::sleep(wait).await;
+            if timeout(wait, cancelled.wait_for(|cancelled| *cancelled)).await.is_ok() {
+                return Err(FetchError::Cancelled);
+            }
         }
     }
 

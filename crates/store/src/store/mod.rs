@@ -469,7 +469,8 @@ fn expected(entry: &FileEntry, remote: Option<&Remote>) -> Expected {
         size: entry.size.or_else(|| remote?.size),
         sha256: entry.sha256.clone().or_else(|| told(|remote| remote.sha256.clone())),
         sha256_begins: entry.sha256_begins.clone(),
-        git_blob: told(|remote| remote.git_blob.clone()),
+        // Whose checksum is pinned needs no other, and what another server calls a tag may only look like git's.
+        git_blob: told(|remote| remote.git_blob.clone()).filter(|_| entry.sha256.is_none()),
     }
 }
 
