@@ -153,7 +153,8 @@ def daemon(dry):
         if code == 0 or (HOME / "out" / "DIT_DONE").exists():
             break
     if saved.exists():
-        (model / "dit.safetensors").unlink(missing_ok=True)
+        for name in ("dit.safetensors", "dit.safetensors.gz"):
+            (model / name).unlink(missing_ok=True)
         for f in FILES:
             shutil.copy(saved / f, model / f)
         print("score ended with", score(dry), flush=True)
@@ -211,7 +212,7 @@ def call(a):
 def join(folder):
     """Put the checkpoint that came back into the model, and note how far it is (or, once done, forget that)."""
     folder = pathlib.Path(folder)
-    pack.join(folder / "dit.safetensors", paths.MODEL / "dit.safetensors")
+    pack.join(folder / "dit.safetensors", paths.MODEL / "dit.safetensors.gz")
     pack.join(folder / "text.safetensors", paths.MODEL / "text.safetensors")
     s = state(folder)
     if s.get("done"):

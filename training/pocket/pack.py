@@ -1,8 +1,10 @@
 """int8 weights with one f32 scale per output channel, as committed: `name` int8 [o, ...] and `name.scale` f32 [o]."""
 
+import gzip
 import json
 import pathlib
 
+import safetensors.torch
 import torch
 from safetensors.torch import load_file, save_file
 
@@ -48,8 +50,11 @@ def save(state, path, parts=1):
 
 
 def read(path):
-    """The tensors as they are stored, of one file or of its parts."""
+    """The tensors as they are stored, of one file, compressed or not, or of its parts."""
     path = pathlib.Path(path)
+    packed = path.with_name(path.name + ".gz")
+    if packed.exists():
+        return safetensors.torch.load(gzip.decompress(packed.read_bytes()))
     files = [path] if path.exists() else sorted(path.parent.glob(f"{path.stem}.[0-9]{path.suffix}"))
     if not files:
         raise FileNotFoundError(path)
@@ -62,9 +67,12 @@ def load(path):
 
 
 def join(path, to):
-    """Write the parts of `path` (or the whole file) as the one file `to`, unchanged and in one move."""
+    """Write the parts of `path` (or the whole file) as the one file `to` (`.gz`: compressed), unchanged and in one move."""
     tmp = pathlib.Path(to).with_suffix(".tmp")
-    save_file(read(path), tmp)
+    if pathlib.Path(to).suffix == ".gz":
+        tmp.write_bytes(gzip.compress(safetensors.torch.save(read(path)), 9, mtime=0))
+    else:
+        save_file(read(path), tmp)
     tmp.chmod(0o644)
     tmp.replace(to)
 

@@ -1,16 +1,17 @@
-"""Write `parity.safetensors`: one stream with a live prompt switch, computed in f32, for tests of other implementations.
+"""Write `parity.safetensors.gz`: one stream with a live prompt switch, computed in f32, for tests of other implementations.
 
 python -m pocket.reference ../models/pocket
 
 The frames are small, of an odd height and width: the file stays small too, and nothing divides evenly.
 """
 
+import gzip
 import json
 import pathlib
 import sys
 
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import save
 
 from . import common, evaluate
 from .dit import Stream
@@ -55,8 +56,8 @@ def main():
     }
     meta = dict(prompts=json.dumps(PROMPTS), steps=json.dumps(steps), switch_at_latent=str(SWITCH))
     meta["frames"] = ",".join(str(f) for f in FRAMES)
-    save_file(out, folder / "parity.safetensors", metadata=meta)
-    (folder / "parity.safetensors").chmod(0o644)
+    packed = gzip.compress(save(out, metadata=meta), 9, mtime=0)
+    (folder / "parity.safetensors.gz").write_bytes(packed)
     print({k: tuple(x.shape) for k, x in out.items()}, "std %.4f" % z.std())
 
 

@@ -23,7 +23,7 @@ mod registry;
 pub mod schema;
 pub mod video;
 
-pub use compute::Compute;
+pub use compute::{Accelerator, Compute, Found, Gpu};
 pub use effort::{Effort, Governor, Shift};
 pub use parameters::{
     KeyKind, ParameterError, ParameterStore, Place, Snapshot, Update, Validated, check_load_parameters,
@@ -35,3 +35,4 @@ pub use pipeline::{
 };
 pub use registry::{Registry, RegistryError};
 pub use schema::PipelineSchema;
+pub use scope_engine::cuda::{MemoryUse, Profile, memory_use, profile};

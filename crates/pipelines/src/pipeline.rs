@@ -332,6 +332,11 @@ pub trait Pipeline: Send + Sync {
         None
     }
 
+    /// Memory that a load could get, in bytes, where that is not the memory of the program: on a GPU.
+    fn free_memory(&self) -> Option<u64> {
+        None
+    }
+
     /// Loads it. `stage` is told what is going on, in a few words for the user ("Loading text encoder…").
     ///
     /// # Errors

@@ -46,8 +46,8 @@ impl Registry {
     }
 
     /// The same, and the pipelines whose weights lie in this folder, or can be brought there.
-    pub fn with_models(folder: &ModelFolder, compute: Compute) -> Self {
-        let mut registry = Self::builtin_on(compute);
+    pub fn with_models(folder: &ModelFolder, compute: &Compute) -> Self {
+        let mut registry = Self::builtin_on(compute.clone());
         for pipeline in builtin::WanPipeline::all(folder, compute) {
             registry.pipelines.push(Arc::new(pipeline));
         }

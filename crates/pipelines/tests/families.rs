@@ -25,7 +25,7 @@ fn counts(id: &str) -> ([usize; 2], [usize; 2]) {
 #[test]
 fn schemas_are_what_clients_expect() {
     let facts: Value = serde_json::from_str(include_str!("families.facts.json")).unwrap();
-    let registry = Registry::with_models(&models().models(), Compute::default());
+    let registry = Registry::with_models(&models().models(), &Compute::default());
     for id in FAMILIES {
         let mut ours = registry.get(id).unwrap().schema().to_value();
         // What is said to people is our own.
@@ -366,7 +366,7 @@ fn wrong_load_parameters_name_what_works() {
 #[test]
 fn files_that_are_missing_or_of_another_model_are_named() {
     let empty = tempfile::TempDir::new().unwrap();
-    let registry = Registry::with_models(&scope_store::ModelFolder::new(empty.path()), Compute::default());
+    let registry = Registry::with_models(&scope_store::ModelFolder::new(empty.path()), &Compute::default());
     let error =
         registry.get("krea-realtime-video").unwrap().load(&Default::default(), &|_| {}).err().unwrap();
     assert!(error.to_string().contains("krea-realtime-video-14b.safetensors"), "{error}");
@@ -385,7 +385,7 @@ fn files_that_are_missing_or_of_another_model_are_named() {
 #[test]
 fn made_up_weights_need_no_files() {
     let empty = tempfile::TempDir::new().unwrap();
-    let registry = Registry::with_models(&scope_store::ModelFolder::new(empty.path()), Compute::default());
+    let registry = Registry::with_models(&scope_store::ModelFolder::new(empty.path()), &Compute::default());
     for id in FAMILIES {
         for (vae, lora) in [("wan", true), ("lightvae", false), ("tae", true), ("lighttae", false)] {
             let params = json!({"random_weights": "tiny", "height": 32, "width": 32, "vae_type": vae, "vace_enabled": lora});

@@ -25,7 +25,7 @@ const LEFT_BYTES: usize = 1 << 20;
 #[test]
 fn estimates_are_near_the_truth_and_unloading_frees_everything() {
     let nowhere = tempfile::TempDir::new().unwrap();
-    let registry = Registry::with_models(&ModelFolder::new(nowhere.path()), Compute::default());
+    let registry = Registry::with_models(&ModelFolder::new(nowhere.path()), &Compute::default());
     let empty = MEMORY.current_usage();
     for id in FAMILIES {
         for (vae, side) in [("wan", 128), ("tae", 192)] {

@@ -24,7 +24,7 @@ fn load(models: &Models) -> Result<Arc<dyn LoadedPipeline>, LoadError> {
     // Large enough for tensors that are not had without asking.
     let params = json!({"height": 128, "width": 128, "vace_enabled": false});
     let compute = Compute { free_memory: Some(free), ..Compute::default() };
-    let registry = Registry::with_models(&models.models(), compute);
+    let registry = Registry::with_models(&models.models(), &compute);
     registry.get("longlive").unwrap().load(&LoadParams::new(map(params)), &|_| {})
 }
 

@@ -93,7 +93,7 @@ fn load(folder: &Path, id: &str) -> Result<Arc<dyn LoadedPipeline>, LoadError> {
 }
 
 fn load_with(folder: &Path, id: &str, params: Value) -> Result<Arc<dyn LoadedPipeline>, LoadError> {
-    let registry = Registry::with_models(&ModelFolder::new(folder), Compute::default());
+    let registry = Registry::with_models(&ModelFolder::new(folder), &Compute::default());
     registry.get(id).unwrap().load(&LoadParams::new(map(params)), &|_| {})
 }
 
@@ -129,7 +129,7 @@ fn close(image: &Image, expected: impl Iterator<Item = f32>) {
 fn schemas_are_what_clients_expect() {
     let facts: Value = serde_json::from_str(include_str!("passthrough.facts.json")).unwrap();
     let folder = TempDir::new().unwrap();
-    let registry = Registry::with_models(&ModelFolder::new(folder.path()), Compute::default());
+    let registry = Registry::with_models(&ModelFolder::new(folder.path()), &Compute::default());
     let rife_page = json!("https://github.com/hzwer/Practical-RIFE");
     let flow_page = json!("https://pytorch.org/vision/main/models/raft.html");
     let depth_page = json!("https://github.com/DepthAnything/Video-Depth-Anything");
@@ -374,7 +374,7 @@ fn files_that_are_missing_or_of_another_network_are_named() {
 #[test]
 fn noise_for_weights_needs_no_files() {
     let empty = TempDir::new().unwrap();
-    let registry = Registry::with_models(&ModelFolder::new(empty.path()), Compute::default());
+    let registry = Registry::with_models(&ModelFolder::new(empty.path()), &Compute::default());
     for id in ["scribble", "optical-flow", "rife"] {
         let params = LoadParams::new(map(json!({"random_weights": true})));
         let loaded = registry.get(id).unwrap().load(&params, &|_| {}).unwrap();

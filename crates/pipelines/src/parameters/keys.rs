@@ -95,6 +95,7 @@ pub(super) const KEYS: &[Key] = {
         key("produces_video", K::Start, A::Bool),
         key("produces_audio", K::Start, A::Bool),
         key("recording", K::Start, A::Bool),
+        key("score", K::Start, A::Anything),
         key("source_track_order", K::Start, A::Anything),
         key("vace_enabled", K::Start, A::Bool),
         key("vace_use_input_video", K::Start, A::Bool),

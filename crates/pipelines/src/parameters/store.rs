@@ -160,6 +160,11 @@ impl Snapshot {
         self.replaced.push(key.to_owned());
     }
 
+    /// The values that were replaced for this chunk only, by key.
+    pub fn replaced(&self) -> impl Iterator<Item = (&str, &Value)> {
+        self.replaced.iter().filter_map(|key| Some((key.as_str(), self.values.get(key)?)))
+    }
+
     /// Whether the value of `key` was replaced for this chunk only.
     pub fn is_replaced(&self, key: &str) -> bool {
         self.replaced.iter().any(|replaced| replaced == key)

@@ -89,7 +89,7 @@ impl Models {
     pub(crate) fn load(&self, id: &str, params: Value) -> Result<Arc<dyn LoadedPipeline>, LoadError> {
         let mut all = map(json!({"height": HEIGHT, "width": WIDTH}));
         all.extend(map(params));
-        let registry = Registry::with_models(&self.models(), Compute::default());
+        let registry = Registry::with_models(&self.models(), &Compute::default());
         registry.get(id).expect("a family").load(&LoadParams::new(all), &|_| {})
     }
 }
@@ -123,7 +123,7 @@ fn content(id: &str, role: Role, path: &Path) -> Option<Vec<u8>> {
     let name = path.file_name().unwrap().to_string_lossy().into_owned();
     let stride = if large { 5 } else { 2 };
     Some(match role {
-        Role::Companion | Role::Processor => return None,
+        Role::Archive | Role::Companion | Role::Processor => return None,
         Role::Config => config_json(&config),
         Role::Tokenizer => tokenizer_json(),
         Role::TextEncoder => umt5(&text_encoder()),

@@ -10,6 +10,7 @@ use crate::schema::Usage;
 use crate::{Compute, Generator, LoadError, LoadParams, LoadedPipeline, Pipeline, PipelineSchema};
 use range::Range;
 use scope_engine::Device;
+use scope_engine::cuda::Arithmetic;
 use scope_models::checkpoint::{Checkpoint, CheckpointError, NetworkDescription, Selection, Unexpected};
 use scope_models::processors::{
     ContourConfig, ContourNet, DepthConfig, DepthMemory, DepthNet, Interpolator, Raft, RaftConfig, RifeConfig,
@@ -30,11 +31,11 @@ pub struct Processor {
 
 impl Processor {
     /// All of them, with their weights in this folder.
-    pub fn all(folder: &ModelFolder, compute: Compute) -> [Self; 4] {
+    pub fn all(folder: &ModelFolder, compute: &Compute) -> [Self; 4] {
         type Open = fn(&Weights<'_>, &Device) -> Result<Network, Failure>;
         let processor = |mut schema: PipelineSchema, open: Open| {
             schema.random_weights = true;
-            Self { schema, open, folder: folder.clone(), compute }
+            Self { schema, open, folder: folder.clone(), compute: compute.clone() }
         };
         [
             processor(scribble(), open_contours),
@@ -119,7 +120,8 @@ impl Pipeline for Processor {
             _ => Some(self.folder.locate(id, &settings).map_err(|error| models_missing(id, &error))?),
         };
         let load = || {
-            let device = self.compute.device()?;
+            // What they find are places in pictures, which bf16 tells too roughly.
+            let device = self.compute.accelerated(Arithmetic::F32)?;
             let weights = match &files {
                 Some(files) => {
                     let path = files.path(Role::Processor);

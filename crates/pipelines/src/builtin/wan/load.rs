@@ -203,7 +203,7 @@ impl Builder {
             .as_ref()
             .map(|file| LoraFile::parse(file, description.linears(), LoraRules::Standard)?.refuse_unmatched())
             .transpose()?;
-        match source {
+        let mut transformer = match source {
             Source::Files(files) => {
                 let weights = open(path(files, Role::Generator)?, &GENERATOR, &description)?;
                 self.build(&weights, own.as_ref(), false, |loader| {
@@ -213,7 +213,9 @@ impl Builder {
             Source::Random(_) => self.build(&random::weights(&description), None, false, |loader| {
                 Ok(WanTransformer::load(loader, &self.config, None)?)
             }),
-        }
+        }?;
+        transformer.calibrate()?;
+        Ok(transformer)
     }
 
     /// The same transformer beside its VACE blocks.

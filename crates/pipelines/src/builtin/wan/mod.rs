@@ -14,6 +14,7 @@ use crate::{
 use families::{FAMILIES, WanFamily};
 use load::Source;
 use options::Options;
+use scope_engine::cuda::Arithmetic;
 use scope_models::text::TextEncoder;
 use scope_store::ModelFolder;
 use serde_json::{Value, json};
@@ -29,12 +30,12 @@ pub struct WanPipeline {
 
 impl WanPipeline {
     /// The pipelines of all families, with their weights in this folder.
-    pub fn all(folder: &ModelFolder, compute: Compute) -> impl Iterator<Item = Self> {
+    pub fn all(folder: &ModelFolder, compute: &Compute) -> impl Iterator<Item = Self> {
         FAMILIES.iter().map(move |family| Self {
             family,
             schema: schema::schema(family),
             folder: folder.clone(),
-            compute,
+            compute: compute.clone(),
         })
     }
 }
@@ -50,10 +51,14 @@ impl Pipeline for WanPipeline {
         estimate::estimate(self.family, &source, &options)
     }
 
+    fn free_memory(&self) -> Option<u64> {
+        self.compute.free_on_gpu()
+    }
+
     fn load(&self, params: &LoadParams, stage: &dyn Fn(&str)) -> Result<Arc<dyn LoadedPipeline>, LoadError> {
         let id = self.family.id;
         let options = Options::read(self.family, params)?;
-        let device = self.compute.device().map_err(|error| LoadError::of(id, &error))?;
+        let device = self.compute.accelerated(Arithmetic::Bf16).map_err(|error| LoadError::of(id, &error))?;
         let networks = load::load(self.family, &self.folder, &options, &device, stage)?;
         Ok(Arc::new(Loaded { id, model: networks.model, text: networks.text, settings: options.video }))
     }
