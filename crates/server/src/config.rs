@@ -23,6 +23,8 @@ pub struct Dirs {
     pub logs: PathBuf,
     /// Recordings in progress.
     pub recordings: PathBuf,
+    /// Projects of the web interface.
+    pub projects: PathBuf,
     /// Installed plugins.
     pub plugins: PathBuf,
     /// Other directories whose files parameters may name.
@@ -39,6 +41,7 @@ impl Dirs {
             assets: data.join("assets"),
             logs: data.join("logs"),
             recordings: data.join("recordings"),
+            projects: data.join("projects"),
             plugins: data.join("plugins"),
             lora_shared: None,
             extra_roots: Vec::new(),

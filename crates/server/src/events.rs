@@ -14,7 +14,7 @@ const BACKLOG: usize = 64;
 /// One event.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Event {
-    /// `pipeline_status`, `sessions`, `models`, `lora_download` or `error`.
+    /// `pipeline_status`, `sessions`, `models`, `lora_download`, `renders` or `error`.
     pub name: &'static str,
     /// The document that goes with it.
     pub data: Value,

@@ -130,7 +130,7 @@ impl From<LoraError> for ApiError {
                     FetchError::Status { status, .. } if (400..500).contains(status) => {
                         StatusCode::from_u16(*status).unwrap_or(StatusCode::BAD_GATEWAY)
                     }
-                    FetchError::InUse => StatusCode::CONFLICT,
+                    FetchError::InUse | FetchError::Cancelled => StatusCode::CONFLICT,
                     _ if error.code() == "host_forbidden" => StatusCode::BAD_REQUEST,
                     _ => StatusCode::BAD_GATEWAY,
                 };

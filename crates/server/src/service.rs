@@ -10,6 +10,8 @@ use crate::keys::KeyStore;
 use crate::logs::LogFile;
 use crate::metrics::Metrics;
 use crate::onboarding::OnboardingStore;
+use crate::projects::ProjectStore;
+use crate::renders::Renders;
 use crate::security::{Credentials, Gate, Policy, is_loopback_host, load_or_create_key, new_token};
 use crate::sessions::Sessions;
 use crate::ui::Ui;
@@ -18,6 +20,7 @@ use scope_pipelines::{LoadParams, Registry};
 use scope_plugins::Scan;
 use scope_store::{LoraStore, Secrets, Store};
 use scope_stream::{LoadRequest, ModelManager};
+use std::fs::File;
 use std::io;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -41,6 +44,8 @@ pub struct Service {
     pub gate: Gate,
     /// Uploads.
     pub assets: AssetStore,
+    /// Tells other servers on this folder that recordings may be going on.
+    _recordings: Option<File>,
     /// Files that parameters name, inside the directories that they may name.
     pub files: Arc<SandboxedAssets>,
     /// The files of models.
@@ -53,6 +58,8 @@ pub struct Service {
     pub plugins: Scan,
     /// Running sessions.
     pub sessions: Sessions,
+    /// Shows that are rendered again.
+    pub(crate) renders: Renders,
     /// Connected clients.
     pub webrtc: WebRtc,
     /// The log, when it could be opened.
@@ -61,6 +68,8 @@ pub struct Service {
     pub keys: Arc<KeyStore>,
     /// First-run answers.
     pub onboarding: Arc<OnboardingStore>,
+    /// Projects of the web interface.
+    pub projects: ProjectStore,
     /// Files of the web interface.
     pub ui: Ui,
     /// What is told to watching pages.
@@ -90,20 +99,24 @@ impl Service {
         let store = crate::model_store(&config, Arc::clone(&keys)).map_err(io::Error::other)?;
         let loras = crate::loras::lora_store(&config, Arc::clone(&keys) as Arc<dyn Secrets>);
         let loras = loras.map_err(io::Error::other)?;
+        let assets = AssetStore::new(&dirs.assets);
         Ok(Self {
             gate: Gate::new(policy(&config), Credentials::new(token, &key)),
-            assets: AssetStore::new(&dirs.assets),
+            _recordings: crate::kept::claim(&dirs.data.join("recordings.lock"), &assets.recordings()),
+            assets,
             files: Arc::new(SandboxedAssets::new(Sandbox::new(roots), |bytes| {
                 scope_media::still::decode(bytes).map_err(|error| error.to_string())
             })),
             models: ModelManager::with_memory(registry, hardware::free_memory)?,
             plugins: Scan::default(),
             sessions: Sessions::default(),
+            renders: Renders::default(),
             webrtc: WebRtc::default(),
             keys,
             store: Arc::new(store),
             loras,
             onboarding: Arc::new(OnboardingStore::new(&dirs.data)),
+            projects: ProjectStore::new(&dirs.projects),
             ice: IceServers::new(ice_config(&config)),
             log,
             ui,

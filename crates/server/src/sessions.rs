@@ -7,11 +7,12 @@ use axum::http::StatusCode;
 use parking_lot::Mutex;
 use scope_pipelines::{AssetLoader, InputMode, Registry};
 use scope_stream::graph::{NodeType, VIDEO_PORT};
+use scope_stream::score::{Score, ScoreError};
 use scope_stream::{
     Graph, Session, SessionError, SessionEvent, SessionKind, SessionSpec, StatusKind, StopReason,
 };
 use serde_json::{Map, Value, json};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::UNIX_EPOCH;
 use tokio::sync::broadcast::error::RecvError;
 
@@ -52,6 +53,14 @@ impl Sessions {
         let index = sessions.iter().position(|session| session.id() == id)?;
         Some(sessions.remove(index))
     }
+
+    /// Takes this very session; another may have its id by now.
+    fn take_same(&self, wanted: &Weak<Session>) -> Option<Arc<Session>> {
+        let mut sessions = self.0.lock();
+        let index =
+            sessions.iter().position(|session| std::ptr::eq(Arc::as_ptr(session), wanted.as_ptr()))?;
+        Some(sessions.remove(index))
+    }
 }
 
 /// What a client wants a session to be.
@@ -67,6 +76,8 @@ pub struct StartRequest {
     pub recording: bool,
     /// Which source node each of the client's video tracks feeds.
     pub source_track_order: Option<Vec<String>>,
+    /// What is played from the first frame on.
+    pub score: Option<Score>,
 }
 
 impl StartRequest {
@@ -83,6 +94,8 @@ impl StartRequest {
         let mut take = |key: &str| parameters.remove(key).filter(|value| !value.is_null());
         let (graph, ids) = (take("graph"), take("pipeline_ids"));
         let recording = take("recording").and_then(|value| value.as_bool()).unwrap_or(false);
+        let score = take("score").map(Score::from_value).transpose();
+        let score = score.map_err(|error| bad_score(&error))?;
         let texts = |value: Value| -> Option<Vec<String>> { serde_json::from_value(value).ok() };
         let source_track_order = take("source_track_order").and_then(texts);
         let mut mode: Option<InputMode> =
@@ -111,8 +124,13 @@ impl StartRequest {
             }
         };
         let mode = mode.unwrap_or_default();
-        Ok(Self { graph, mode, parameters, recording, source_track_order })
+        Ok(Self { graph, mode, parameters, recording, source_track_order, score })
     }
+}
+
+/// 400: the score cannot be played.
+pub(crate) fn bad_score(error: &ScoreError) -> ApiError {
+    ApiError::bad_request(error.to_string()).with_code("invalid_score")
 }
 
 /// Where the input of an implicit chain goes.
@@ -165,6 +183,7 @@ impl Service {
             graph: request.graph,
             mode: request.mode,
             parameters: request.parameters,
+            score: request.score,
             assets: Arc::clone(&self.files) as Arc<dyn AssetLoader + Send + Sync>,
             recordings_dir: self.config.dirs.recordings.clone(),
         };
@@ -176,7 +195,7 @@ impl Service {
             return Err(too_many(self.config.max_sessions));
         }
         self.announce_sessions();
-        tokio::spawn(look_after(Arc::clone(self), session.id().to_owned(), events));
+        tokio::spawn(look_after(Arc::clone(self), Arc::downgrade(&session), session.id().to_owned(), events));
         tracing::info!(session = session.id(), "session started: {}", session.pipeline_ids().join(" → "));
         Ok(session)
     }
@@ -184,11 +203,16 @@ impl Service {
     /// Ends a session; whether there was one.
     pub async fn end_session(&self, id: &str, reason: StopReason) -> bool {
         let Some(session) = self.sessions.take(id) else { return false };
-        tracing::info!(session = id, "session ended");
+        self.see_off(session, reason).await;
+        true
+    }
+
+    /// Ends a session that is in no list any more.
+    async fn see_off(&self, session: Arc<Session>, reason: StopReason) {
+        tracing::info!(session = session.id(), "session ended");
         // Waits for threads, and so may the last reference.
         blocking(move || session.stop(reason)).await.ok();
         self.announce_sessions();
-        true
     }
 
     /// Ends all sessions, with a reason that their clients can show.
@@ -227,6 +251,7 @@ impl Service {
 /// Follows one session's events until its end.
 async fn look_after(
     service: Arc<Service>,
+    session: Weak<Session>,
     id: String,
     mut events: tokio::sync::broadcast::Receiver<SessionEvent>,
 ) {
@@ -243,7 +268,9 @@ async fn look_after(
                         service.models.record_error(code, message);
                     }
                 }
-                service.end_session(&id, reason).await;
+                if let Some(session) = service.sessions.take_same(&session) {
+                    service.see_off(session, reason).await;
+                }
                 return;
             }
             Ok(_) | Err(RecvError::Lagged(_)) => {}

@@ -149,10 +149,103 @@ async fn a_headless_session_plays_is_steered_recorded_and_stopped() {
     assert_eq!(server.post("/api/v1/recordings/headless/stop", &json!({})).await.json()["status"], "stopped");
     assert_eq!(server.get("/api/v1/recordings/nobody").await.status, 404);
 
+    let keep = "/api/v1/recordings/headless/start?keep=";
+    assert_eq!(server.post(&format!("{keep}perhaps"), &json!({})).await.status, 400);
+    let films = async || {
+        let listed = server.get("/api/v1/assets?type=video").await.json();
+        listed["assets"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|it| it["name"].as_str().unwrap().to_owned())
+            .collect::<Vec<_>>()
+    };
+    server.post(&format!("{keep}true"), &json!({})).await;
+    tokio::time::sleep(Duration::from_millis(600)).await;
+    assert!(films().await.is_empty(), "a recording is listed while it is written");
+    let stopped = server.post("/api/v1/recordings/headless/stop", &json!({})).await.json();
+    assert_eq!((&stopped["status"], &stopped["asset"]["folder"]), (&json!("stopped"), &json!("recordings")));
+    let name = stopped["asset"]["name"].as_str().unwrap();
+    assert_eq!(films().await, [name]);
+    let film = server.get(&format!("/api/v1/assets/recordings/{name}.mp4")).await;
+    assert_eq!((film.status.as_u16(), &film.body[4..8]), (200, b"ftyp".as_slice()));
+    // One that nobody stops is kept when its session ends.
+    server.post(&format!("{keep}true"), &json!({})).await;
+    tokio::time::sleep(Duration::from_millis(600)).await;
+
     let metrics = String::from_utf8(server.get("/metrics").await.body).unwrap();
     assert!(metrics.contains("scope_sessions 1"), "{metrics}");
     assert_eq!(server.post("/api/v1/session/stop", &json!({})).await.json()["status"], "ok");
     assert_eq!(server.post("/api/v1/session/stop", &json!({})).await.status, 404);
+    assert_eq!(films().await.len(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_show_is_rendered_again_beside_what_runs() {
+    let server = Server::new();
+    let score = |frames: u64| {
+        json!({"format": "scope-score", "format_version": "1.0", "pipeline_id": "testcard", "frames": frames, "exact": true,
+            "load": {"width": 64, "height": 64}, "changes": [{"frame": 0, "parameters": {"prompts": [{"text": "a dog"}]}}]})
+    };
+    let render = async |body: Value| server.post("/api/v1/renders", &body).await;
+    let refused = render(json!({"score": score(20)})).await;
+    assert_eq!((refused.status.as_u16(), refused.code().as_deref()), (409, Some("pipeline_unloaded")));
+    let body = json!({"pipeline_ids": ["testcard"], "load_params": {"width": 64, "height": 64}});
+    server.post("/api/v1/pipeline/load", &body).await;
+    status(&server, "loaded").await;
+    for (body, wanted) in [
+        (json!({"score": {}}), (400, "invalid_score")),
+        (json!({"score": score(0)}), (400, "invalid_score")),
+        (json!({"score": score(5), "total_frames": u64::MAX}), (400, "invalid_score")),
+    ] {
+        let reply = render(body).await;
+        assert_eq!((reply.status.as_u16(), reply.code().as_deref()), (wanted.0, Some(wanted.1)));
+    }
+    assert_eq!(render(json!({"score": score(5), "input": "nothing.mp4"})).await.status, 404);
+
+    let mut watcher = server.service.events.watch().unwrap();
+    let begun = render(json!({"score": score(20)})).await;
+    assert_eq!(begun.status, 202);
+    let id = begun.json()["id"].as_str().unwrap().to_owned();
+    let done = loop {
+        let event = watcher.next().await.unwrap();
+        if event.name == "renders" && event.data["state"] != "rendering" {
+            break event.data;
+        }
+    };
+    assert_eq!((&done["state"], &done["frames"], &done["exact"]), (&json!("done"), &json!(20), &json!(true)));
+    assert_eq!((&done["id"], &done["asset"]["folder"]), (&json!(id), &json!("recordings")));
+    let film = format!("/api/v1/assets/recordings/{}.mp4", done["asset"]["name"].as_str().unwrap());
+    assert_eq!(server.get(&film).await.status, 200);
+
+    let long = render(json!({"score": score(20), "total_frames": 4_000_000})).await.json();
+    let busy = render(json!({"score": score(20)})).await;
+    assert_eq!((busy.status.as_u16(), busy.code().as_deref()), (409, Some("render_running")));
+    let remove = async |id: &Value| {
+        let path = format!("/api/v1/renders/{}", id.as_str().unwrap());
+        server.send("DELETE", &path, &[], "").await.status.as_u16()
+    };
+    assert_eq!(remove(&long["id"]).await, 204);
+    let over = until(&server, "/api/v1/renders", |it| it.json()["renders"][0]["state"] == "cancelled").await;
+    assert_eq!(over.json()["renders"][1], done);
+    assert_eq!(
+        (remove(&long["id"]).await, remove(&json!(id)).await, remove(&json!(id)).await),
+        (204, 204, 404)
+    );
+    assert_eq!(server.get("/api/v1/renders").await.json(), json!({"renders": []}));
+    assert_eq!(server.get(&film).await.status, 200, "forgetting a render takes its film away");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_end_of_a_replaced_session_does_not_end_the_one_that_replaced_it() {
+    let server = Server::new();
+    for _ in 0..30 {
+        let start = json!({"pipeline_id": "testcard"});
+        assert_eq!(server.post("/api/v1/session/start", &start).await.status, 200);
+        tokio::time::sleep(Duration::from_millis(10)).await;
+        assert_eq!(server.service.sessions.count(), 1);
+    }
+    server.post("/api/v1/session/stop", &json!({})).await;
 }
 
 #[tokio::test]
@@ -270,4 +363,46 @@ async fn watchers_see_the_present_first_and_then_what_happens() {
     assert_eq!(server.service.sessions.count(), 0);
     let rest = tokio::time::timeout(Duration::from_secs(5), events.collect::<Vec<_>>()).await;
     assert!(rest.is_ok(), "the stream of events outlives the server");
+}
+
+/// Changes parameters while it plays, fetches the score, plays that in a session of its own: the same score comes back.
+#[tokio::test]
+async fn a_performance_is_fetched_as_a_score_and_played_again() {
+    let server = Server::new();
+    let body = json!({"pipeline_ids": ["testcard"], "load_params": {"width": 128, "height": 96}});
+    server.post("/api/v1/pipeline/load", &body).await;
+    status(&server, "loaded").await;
+    let start = json!({"pipeline_id": "testcard", "prompts": [{"text": "a dog", "weight": 100}]});
+    assert_eq!(server.post("/api/v1/session/start", &start).await.status, 200);
+    let path = "/api/v1/sessions/headless/score";
+    let frames = |reply: &common::Reply| reply.json()["frames"].as_u64().unwrap_or(0);
+    until(&server, path, |reply| frames(reply) >= 6).await;
+    let parameters = json!({"prompts": [{"text": "a cow", "weight": 100}], "reset_cache": true});
+    assert_eq!(server.post("/api/v1/session/parameters", &parameters).await.status, 200);
+    let done = |reply: &common::Reply| reply.json()["changes"].as_array().is_some_and(|it| it.len() == 2);
+    let performed = until(&server, path, done).await.json();
+    assert_eq!((&performed["pipeline_id"], &performed["exact"]), (&json!("testcard"), &json!(true)));
+    assert_eq!(performed["load"], json!({"width": 128, "height": 96}));
+    assert_eq!(performed["changes"][0]["frame"], 0);
+    assert!(performed["changes"][1]["frame"].as_u64().unwrap() >= 6);
+
+    let start = json!({"pipeline_id": "testcard", "score": performed});
+    assert_eq!(server.post("/api/v1/session/start", &start).await.status, 200);
+    let again = until(&server, path, done).await.json();
+    assert_eq!(again["changes"], performed["changes"]);
+
+    let cued = json!({"format": "scope-score", "format_version": "1.0",
+        "changes": [{"seconds": 0.2, "parameters": {"prompts": ["a fox"]}}]});
+    let reply = server.send("PUT", path, &[("content-type", "application/json")], cued.to_string()).await;
+    assert_eq!(reply.json(), json!({"changes": 1}));
+    until(&server, "/api/v1/session/parameters", |reply| {
+        reply.json()["parameters"]["prompts"][0]["text"] == "a fox"
+    })
+    .await;
+    let wrong = json!({"format": "scope-score", "format_version": "1.0", "changes": [{"frame": 0, "parameters": {"noise_scale": "x"}}]});
+    let reply = server.send("PUT", path, &[("content-type", "application/json")], wrong.to_string()).await;
+    assert_eq!((reply.status.as_u16(), reply.code().as_deref()), (400, Some("invalid_score")));
+    assert_eq!(server.send("DELETE", path, &[], "").await.status, 204);
+    assert_eq!(server.get("/api/v1/sessions/other/score").await.status, 404);
+    server.post("/api/v1/session/stop", &json!({})).await;
 }

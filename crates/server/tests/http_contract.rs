@@ -62,7 +62,13 @@ async fn broken_json_is_422_with_the_list_that_clients_parse() {
 async fn oversized_bodies_are_413() {
     for (method, path) in json_routes() {
         let server = Server::new();
-        let limit = if path.contains("/webrtc/") { 256 << 10 } else { 1 << 20 };
+        let limit = match &path {
+            path if path.contains("/webrtc/") => 256 << 10,
+            path if path.contains("/projects/") => 8 << 20,
+            // What holds a score, or may.
+            path if ["/score", "/renders", "/session/start"].iter().any(|it| path.ends_with(it)) => 8 << 20,
+            _ => 1 << 20,
+        };
         let reply = server.send(&method, &path, &[JSON], vec![b' '; limit + 1]).await;
         assert_eq!(reply.status, 413, "{method} {path}");
         assert!(reply.json()["detail"].is_string());
@@ -331,4 +337,36 @@ proptest! {
             prop_assert!(reply.status.as_u16() < 500, "{} {}: {} {}", method, path, reply.status, body);
         }
     }
+}
+
+#[tokio::test]
+async fn projects_are_kept_and_never_overwritten_unseen() {
+    let server = Server::new();
+    let json = ("content-type", "application/json");
+    let path = "/api/v1/projects/My%20show";
+    assert_eq!(server.get("/api/v1/projects").await.json(), json!({"projects": []}));
+    assert_eq!(server.get(path).await.status, 404);
+    let fresh = [json, ("if-none-match", "*")];
+    let kept = server.send("PUT", path, &fresh, r#"{"version":1}"#).await;
+    assert_eq!(kept.status, 204);
+    let first = kept.header("etag").to_owned();
+    let read = server.get(path).await;
+    assert_eq!((read.json(), read.header("etag")), (json!({"version": 1}), first.as_str()));
+    assert_eq!(server.get("/api/v1/projects").await.json()["projects"][0]["name"], "My show");
+
+    let again = server.send("PUT", path, &fresh, "{}").await;
+    assert_eq!((again.status.as_u16(), again.code().as_deref()), (412, Some("project_changed")));
+    let mine = [json, ("if-match", first.as_str())];
+    assert_eq!(server.send("PUT", path, &mine, r#"{"version":2}"#).await.status, 204);
+    assert_eq!(server.send("PUT", path, &mine, r#"{"version":3}"#).await.status, 412);
+    assert_eq!(server.get(path).await.json(), json!({"version": 2}));
+
+    assert_eq!(server.send("PUT", path, &[json], "[]").await.status, 422, "not an object");
+    assert_eq!(server.send("PUT", "/api/v1/projects/..%2Fkeys", &[json], "{}").await.status, 400);
+    let large = format!(r#"{{"a":"{}"}}"#, "x".repeat(3 << 20));
+    assert_eq!(server.send("PUT", path, &[json], large).await.status, 204, "more than other JSON bodies");
+    let larger = format!(r#"{{"a":"{}"}}"#, "x".repeat(9 << 20));
+    assert_eq!(server.send("PUT", path, &[json], larger).await.status, 413);
+    assert_eq!(server.send("DELETE", path, &[], "").await.status, 204);
+    assert_eq!(server.send("DELETE", path, &[], "").await.status, 404);
 }

@@ -8,7 +8,7 @@ mod common;
 mod hub;
 
 use common::Server;
-use hub::{Hub, sha256};
+use hub::{Fault, Hub, sha256};
 use serde_json::json;
 
 fn adapter() -> Vec<u8> {
@@ -62,6 +62,27 @@ async fn adapters_are_installed_listed_described_and_removed() {
     assert_eq!(remove().await.json()["success"], true);
     assert_eq!(remove().await.json()["success"], true);
     assert_eq!(remove().await.status, 404);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_installation_is_cancelled_and_goes_well_the_next_time() {
+    let (server, hub) = server();
+    let body = json!({"url": "https://huggingface.co/o/r/resolve/main/cat.safetensors"});
+    let cancel =
+        async |name: &str| server.send("DELETE", &format!("/api/v1/lora/download/{name}"), &[], "").await;
+    assert_eq!(cancel("cat.safetensors").await.status, 404);
+    assert_eq!(cancel("..%2fcat.safetensors").await.status, 400);
+    hub.fault("/o/r/resolve/main/cat.safetensors", Fault::Hold(10));
+    let cancelled = async {
+        while cancel("cat.safetensors").await.status != 204 {
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+    };
+    let (reply, ()) = tokio::join!(server.post("/api/v1/loras", &body), cancelled);
+    assert_eq!((reply.status.as_u16(), reply.code().as_deref()), (409, Some("cancelled")));
+    assert_eq!(server.get("/api/v1/loras").await.json(), json!({"lora_files": []}));
+    hub.release();
+    assert_eq!(server.post("/api/v1/loras", &body).await.status, 200);
 }
 
 #[tokio::test]

@@ -13,7 +13,8 @@
 //! * [`ModelManager`] serialises loading and unloading. Sessions hold [`Lease`]s; a model that is wanted back is given up at the
 //!   next chunk boundary, and the session resumes when its replacement is loaded.
 //! * [`offline`] runs a generator without a session: no clock, no queue, no lost frame. [`script`] has the changes that a video
-//!   goes through, and [`timeline`] reads them from files.
+//!   goes through, and [`timeline`] reads them from files. A session notes what it was told, as a
+//!   [`score`] that makes the same frames again.
 //! * A failure inside a session ends that session only, and says so to whoever listens to its [`SessionEvent`]s.
 
 mod bus;
@@ -25,7 +26,9 @@ pub mod offline;
 pub mod pacer;
 pub mod queue;
 mod recording;
+pub mod render;
 mod runner;
+pub mod score;
 pub mod script;
 mod session;
 mod sink;
@@ -38,7 +41,7 @@ pub use graph::{Graph, GraphError};
 pub use models::{
     FreeMemory, Lease, LeaseError, LoadRejected, LoadRequest, LoadStatus, ModelManager, StatusKind,
 };
-pub use recording::{RecordingError, Recordings};
+pub use recording::{Keep, RecordingError, Recordings, recover_recordings};
 pub use runner::EffortReport;
 pub use session::{
     Applied, Metrics, Session, SessionError, SessionEvent, SessionKind, SessionSpec, SessionState,

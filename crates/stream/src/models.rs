@@ -182,6 +182,7 @@ pub struct ModelManager {
 pub struct Lease {
     // Dropped first: where the claim is gone, the model is not held either.
     model: Arc<dyn LoadedPipeline>,
+    params: LoadParams,
     revoked: Arc<AtomicBool>,
     _claim: Claim,
 }
@@ -196,6 +197,11 @@ impl Lease {
     /// The model.
     pub fn model(&self) -> &dyn LoadedPipeline {
         &*self.model
+    }
+
+    /// What it was loaded with.
+    pub const fn params(&self) -> &LoadParams {
+        &self.params
     }
 
     /// Whether the manager wants it back: drop it, and everything made from it, at the next chunk boundary.
@@ -381,19 +387,30 @@ impl ModelManager {
 
     /// A text for the user when this set will probably not fit into memory. May read the disk.
     pub fn memory_warning(&self, wanted: &[LoadRequest]) -> Option<String> {
-        let estimate =
-            |request: &LoadRequest| self.shared.registry.get(&request.pipeline_id)?.estimate(&request.params);
+        let pipeline = |request: &LoadRequest| self.shared.registry.get(&request.pipeline_id);
         let loaded: Vec<LoadRequest> =
             self.shared.inner.lock().instances.iter().map(|instance| instance.request.clone()).collect();
         let same = |a: &LoadRequest, b: &LoadRequest| a.pipeline_id == b.pipeline_id && a.params == b.params;
-        let total = |requests: &[LoadRequest], others: &[LoadRequest]| -> u64 {
-            let without = requests.iter().filter(|one| !others.iter().any(|other| same(one, other)));
-            without.filter_map(estimate).map(|needed| needed.total()).sum()
-        };
-        let needed = total(wanted, &loaded);
-        let free = (self.shared.free_memory)()? + total(&loaded, wanted);
-        let names: Vec<&str> = wanted.iter().map(|request| request.pipeline_id.as_str()).collect();
-        shortage(&names.join(", "), &MemoryEstimate { weights: needed, ..MemoryEstimate::default() }, free)
+        // What runs on a GPU and what does not have memories of their own.
+        let on_gpu = wanted.iter().filter_map(pipeline).find_map(|pipeline| pipeline.free_memory());
+        for (gpu, free) in [(true, on_gpu), (false, (self.shared.free_memory)())] {
+            let Some(free) = free else { continue };
+            let here = |request: &&LoadRequest| {
+                on_gpu.is_none() || pipeline(request).is_some_and(|it| it.free_memory().is_some() == gpu)
+            };
+            let total = |requests: &[LoadRequest], others: &[LoadRequest]| -> u64 {
+                let without = requests.iter().filter(|one| !others.iter().any(|other| same(one, other)));
+                let needs = without.filter(here).filter_map(|one| pipeline(one)?.estimate(&one.params));
+                needs.map(|needed| needed.total()).sum()
+            };
+            let names: Vec<_> = wanted.iter().filter(here).map(|one| one.pipeline_id.as_str()).collect();
+            let needed = MemoryEstimate { weights: total(wanted, &loaded), ..MemoryEstimate::default() };
+            let warning = shortage(&names.join(", "), &needed, free + total(&loaded, wanted));
+            if warning.is_some() {
+                return warning;
+            }
+        }
+        None
     }
 
     /// Forgets the last error.
@@ -436,6 +453,7 @@ impl ModelManager {
         match exact.or_else(|| inner.instances.iter().find(usable)) {
             Some(instance) => Ok(Lease {
                 model: Arc::clone(&instance.model),
+                params: instance.request.params.clone(),
                 revoked: Arc::clone(&instance.revoked),
                 _claim: Claim {
                     leases: Some(Arc::clone(&instance.leases)),
@@ -700,7 +718,8 @@ impl Shared {
         let failed = |detail: String| LoadError::Failed { pipeline: id.clone(), detail };
         let pipeline = self.registry.get(id).ok_or_else(|| failed("it is no longer registered".into()))?;
         tracing::info!(pipeline = id, node = request.node_id, "loading");
-        if let (Some(needed), Some(free)) = (pipeline.estimate(&request.params), (self.free_memory)()) {
+        let free = || pipeline.free_memory().or_else(self.free_memory);
+        if let Some((needed, free)) = pipeline.estimate(&request.params).zip(free()) {
             if needed.weights > free {
                 let detail = format!(
                     "its weights take {}, and {} are free",

@@ -4,7 +4,7 @@
 //! told the time of its first frame, frames made from text lie as far apart as the frame rate says, and frames made from a
 //! clip keep the clip's times.
 
-use crate::script::Script;
+use crate::script::{Change, Moment, Script};
 use scope_frame::{Frame, Image, Timestamp};
 use scope_media::file::{FileError, FileSource};
 use scope_pipelines::{
@@ -74,6 +74,7 @@ pub struct Offline<'a> {
     assets: &'a dyn AssetLoader,
     chunk: u64,
     epoch: u64,
+    effort: usize,
     /// Number of the newest change, which frames carry.
     revision: u64,
     /// Frames made so far.
@@ -94,6 +95,7 @@ impl<'a> Offline<'a> {
             assets,
             chunk: 0,
             epoch: 0,
+            effort: 0,
             revision: 0,
             frame: 0,
         }
@@ -112,11 +114,18 @@ impl<'a> Offline<'a> {
             },
         };
         let now = input.frames.first().map_or_else(|| self.time_of(self.frame), |frame| frame.captured_at);
-        for parameters in self.script.due(self.frame, Duration::from_micros(now.as_micros())) {
+        let due = self.script.due(self.frame, Duration::from_micros(now.as_micros()));
+        for change in &due {
             self.revision += 1;
-            self.parameters.merge(&parameters, self.revision);
+            self.parameters.merge(&change.parameters, self.revision);
         }
-        let snapshot = self.parameters.take();
+        let mut snapshot = self.parameters.take();
+        for change in due {
+            self.effort = change.effort.unwrap_or(self.effort);
+            for (key, value) in change.once {
+                snapshot.set(&key, value);
+            }
+        }
         self.epoch += u64::from(snapshot.is_true("reset_cache"));
         self.chunk += 1;
         let mode = if input.frames.is_empty() { InputMode::Text } else { InputMode::Video };
@@ -130,7 +139,7 @@ impl<'a> Offline<'a> {
             inputs,
             assets: self.assets,
             now,
-            effort: 0,
+            effort: self.effort,
         };
         let mut pictures: Vec<(Image, Option<Timestamp>)> = Vec::new();
         let report = self.generator.generate(chunk, &mut |output| {
@@ -160,6 +169,11 @@ impl<'a> Offline<'a> {
             self.frame += 1;
         }
         Ok(Some(made))
+    }
+
+    /// Changes parameters, checked ones, with the next chunk.
+    pub fn change(&mut self, parameters: Map<String, Value>) {
+        self.script.push(Change::new(Moment::Frame(0), parameters));
     }
 
     /// The rate at which the generator's pictures are shown.

@@ -1,16 +1,17 @@
 //! One thread per pipeline node: waits for input or for room, runs a chunk, hands the results on.
 
 use crate::counters::DropCause;
-use crate::graph::{PipelinePlan, Target};
+use crate::graph::{PipelinePlan, Target, VIDEO_PORT};
 use crate::models::{Lease, LeaseError, panic_text};
 use crate::queue::FrameQueue;
+use crate::score::Journal;
+use crate::script::{Change, Moment, Script};
 use crate::session::{Core, Failure};
 use crate::sink::Arrival;
 use parking_lot::{Condvar, Mutex};
 use scope_frame::{Frame, Image, Timestamp};
 use scope_pipelines::{
-    Chunk, ChunkReport, GenerateError, Generator, Governor, InputMode, Needs, Output, ParameterStore,
-    Sampling, Snapshot,
+    Chunk, ChunkReport, GenerateError, Generator, Governor, InputMode, Needs, Output, Sampling, Snapshot,
 };
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -35,7 +36,9 @@ const POLL: Duration = Duration::from_millis(100);
 /// A pipeline node as the rest of its session sees it.
 pub(crate) struct Node {
     pub(crate) plan: PipelinePlan,
-    pub(crate) parameters: Mutex<ParameterStore>,
+    pub(crate) parameters: Mutex<Journal>,
+    /// What is to be played from the next chunk on: another score, or none.
+    cue: Mutex<Option<Script>>,
     inputs: Mutex<Inputs>,
     floor: usize,
     wake: Condvar,
@@ -53,6 +56,8 @@ struct Inputs {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct NodeStats {
     pub(crate) chunks: u64,
+    /// Frames that the present generator has made.
+    pub(crate) frames: u64,
     pub(crate) chunk_time: Duration,
     pub(crate) chunk_frames: usize,
     pub(crate) generated: crate::counters::RateMeter,
@@ -72,13 +77,14 @@ pub struct EffortReport {
 }
 
 impl Node {
-    pub(crate) fn new(plan: PipelinePlan, parameters: ParameterStore, behind_pipeline: bool) -> Self {
+    pub(crate) fn new(plan: PipelinePlan, journal: Journal, behind_pipeline: bool) -> Self {
         let floor = if behind_pipeline { BURST_QUEUE } else { MIN_QUEUE };
         let queue = || FrameQueue::new(floor, MAX_AGE);
         let queues = plan.video_inputs.iter().map(|port| (port.clone(), queue())).collect();
         Self {
             plan,
-            parameters: Mutex::new(parameters),
+            parameters: Mutex::new(journal),
+            cue: Mutex::default(),
             inputs: Mutex::new(Inputs { queues, ..Inputs::default() }),
             floor,
             wake: Condvar::new(),
@@ -120,6 +126,11 @@ impl Node {
         self.wake.notify_all();
     }
 
+    /// Plays `script` from the next chunk on, whose first frame is its frame 0, in place of what is being played.
+    pub(crate) fn play(&self, script: Script) {
+        *self.cue.lock() = Some(script);
+    }
+
     pub(crate) fn stop(&self) {
         self.inputs.lock().stopped = true;
         self.wake.notify_all();
@@ -142,8 +153,17 @@ enum Ready {
 pub(crate) fn run(core: &Core, index: usize) {
     let node = &core.nodes[index];
     let governor = Governor::default();
-    let mut runner =
-        Runner { core, node, index, failures: 0, chunk_time: Duration::ZERO, chunk_frames: 0, governor };
+    let mut runner = Runner {
+        core,
+        node,
+        index,
+        failures: 0,
+        chunk_time: Duration::ZERO,
+        chunk_frames: 0,
+        governor,
+        frame: 0,
+        playing: None,
+    };
     let outcome = catch_unwind(AssertUnwindSafe(|| runner.run()));
     let failure = match outcome {
         Ok(Ok(())) => return,
@@ -165,6 +185,19 @@ struct Runner<'a> {
     chunk_time: Duration,
     chunk_frames: usize,
     governor: Governor,
+    /// Frames that the present generator has made.
+    frame: u64,
+    playing: Option<Playing>,
+}
+
+/// A score on its way.
+struct Playing {
+    script: Script,
+    /// The generator's frame that is its frame 0, and when that was.
+    origin: u64,
+    began: Timestamp,
+    /// Moments in frames ask for the very frames that were: with the effort that was made for them, however long it takes.
+    effort: Option<usize>,
 }
 
 impl Runner<'_> {
@@ -172,6 +205,9 @@ impl Runner<'_> {
         while let Some(lease) = self.borrow_model()? {
             let start = lease.model().start();
             let mut generator = start.map_err(|error| Failure::new(error.code(), error.to_string()))?;
+            self.frame = 0;
+            self.node.stats.lock().frames = 0;
+            self.node.parameters.lock().begin(lease.params());
             loop {
                 if lease.is_revoked() {
                     break;
@@ -292,9 +328,16 @@ impl Runner<'_> {
         inputs: BTreeMap<String, Vec<Arrival>>,
     ) -> Result<(), Failure> {
         let began = Timestamp::now();
+        let mode = if inputs.is_empty() { InputMode::Text } else { InputMode::Video };
+        let wanted_rate = generator.frame_rate(mode);
+        let due = self.due(&inputs, wanted_rate, began);
+        self.core.release_due(began);
         let snapshot = {
-            let mut snapshot = self.node.parameters.lock().take();
+            let mut snapshot = self.node.parameters.lock().take(self.frame);
             self.core.modulate(began, &mut snapshot);
+            for (key, value) in due.into_iter().flat_map(|change| change.once) {
+                snapshot.set(&key, value);
+            }
             snapshot
         };
         let epoch = if snapshot.is_true("reset_cache") { self.core.next_epoch() } else { self.core.epoch() };
@@ -309,12 +352,19 @@ impl Runner<'_> {
         };
         // A filter of single frames keeps the grouping of what it filters, so that bursts are still seen as bursts.
         let chunk = upstream.filter(|chunk| *chunk > 0).unwrap_or(index);
-        let mode = if inputs.is_empty() { InputMode::Text } else { InputMode::Video };
-        let frame_rate = generator.frame_rate(mode).map(|rate| self.sustained(rate));
+        let frame_rate = wanted_rate.map(|rate| self.sustained(rate));
         let stamp = Stamp { epoch, chunk, revision, captured, frame_rate };
         let automatic = snapshot.get(ADAPTIVE).unwrap_or(true);
         let efforts = if automatic { generator.efforts(mode, &snapshot) } else { Vec::new() };
-        let effort = self.governor.choose(efforts);
+        let chosen = self.governor.choose(efforts);
+        let effort = self.playing.as_ref().and_then(|playing| playing.effort).unwrap_or(chosen);
+        {
+            let mut journal = self.node.parameters.lock();
+            journal.moved(self.frame, &snapshot, effort);
+            if mode == InputMode::Video {
+                journal.inexact("it was made over a video that is not part of it");
+            }
+        }
         let least_rate = generator.least_rate(mode);
         let input = Chunk {
             index,
@@ -328,17 +378,23 @@ impl Runner<'_> {
             now: began,
             effort,
         };
-        let mut frames = 0;
+        let (mut frames, mut counted) = (0, 0);
         let mut emit = |output: Output| match output {
             Output::Frame { port, image, captured_at } => {
                 frames += 1;
+                counted += u64::from(port == VIDEO_PORT);
                 self.forward_frame(&port, image, captured_at, stamp);
             }
             Output::Value { port, value } => self.forward_value(&port, &value, stamp.revision),
         };
         let outcome = generator.generate(input, &mut emit);
-        // As a group: what a chunk brings at once took all of its time.
-        self.node.stats.lock().generated.tick_group(Timestamp::now(), frames);
+        self.frame += counted;
+        {
+            let mut stats = self.node.stats.lock();
+            // As a group: what a chunk brings at once took all of its time.
+            stats.generated.tick_group(Timestamp::now(), frames);
+            stats.frames = self.frame;
+        }
         match outcome {
             Ok(report) => {
                 self.failures = 0;
@@ -351,6 +407,44 @@ impl Runner<'_> {
             }
             Err(error) => self.retry(&error, snapshot),
         }
+    }
+
+    /// Makes the changes of the score that belong to this chunk.
+    fn due(
+        &mut self,
+        inputs: &BTreeMap<String, Vec<Arrival>>,
+        frame_rate: Option<f64>,
+        now: Timestamp,
+    ) -> Vec<Change> {
+        // The time of what is shown: that of the input where there is one, else what the frames so far last.
+        let captured = inputs.values().flatten().map(|arrival| arrival.frame.captured_at).min();
+        let cued = self.node.cue.lock().take();
+        if let Some(script) = cued {
+            let began = captured.unwrap_or(now);
+            let exact =
+                !script.is_empty() && script.iter().all(|change| matches!(change.at, Moment::Frame(_)));
+            self.playing = Some(Playing { script, origin: self.frame, began, effort: exact.then_some(0) });
+        }
+        let Some(playing) = &mut self.playing else { return Vec::new() };
+        let frame = self.frame.saturating_sub(playing.origin);
+        let time = match (captured, frame_rate.filter(|rate| *rate > 0.0)) {
+            (Some(captured), _) => captured.since(playing.began),
+            (None, Some(rate)) => Duration::try_from_secs_f64(frame as f64 / rate).unwrap_or_default(),
+            (None, None) => now.since(playing.began),
+        };
+        let due = playing.script.due(frame, time);
+        for change in &due {
+            playing.effort = change.effort.or(playing.effort);
+            self.core.play(self.index, &change.parameters);
+        }
+        let left = playing.script.len();
+        if left == 0 && playing.effort.is_none() {
+            self.playing = None;
+        }
+        if !due.is_empty() {
+            self.core.report_score(frame, due.len(), left);
+        }
+        due
     }
 
     /// Sends a picture on its way as soon as it exists.

@@ -35,6 +35,17 @@ pub struct Change {
     pub at: Moment,
     /// Checked values for the pipeline.
     pub parameters: Map<String, Value>,
+    /// Values for the one chunk, over all others.
+    pub once: Map<String, Value>,
+    /// The effort from now on, as a place among the pipeline's.
+    pub effort: Option<usize>,
+}
+
+impl Change {
+    /// New values of parameters, and nothing else.
+    pub fn new(at: Moment, parameters: Map<String, Value>) -> Self {
+        Self { at, parameters, once: Map::new(), effort: None }
+    }
 }
 
 /// Updates that have yet to be made, in the order in which they are made when several fall into one chunk.
@@ -52,12 +63,12 @@ impl Script {
         self.0.push(change);
     }
 
-    /// Takes out the parameters of every change that belongs to a chunk which begins with `frame`, shown at `time`.
-    pub fn due(&mut self, frame: u64, time: Duration) -> Vec<Map<String, Value>> {
+    /// Takes out every change that belongs to a chunk which begins with `frame`, shown at `time`.
+    pub fn due(&mut self, frame: u64, time: Duration) -> Vec<Change> {
         let (due, later): (Vec<Change>, _) =
             std::mem::take(&mut self.0).into_iter().partition(|change| change.at.is_reached(frame, time));
         self.0 = later;
-        due.into_iter().map(|change| change.parameters).collect()
+        due
     }
 
     /// Changes that have yet to be made.
@@ -83,13 +94,13 @@ mod tests {
     use serde_json::json;
 
     fn change(at: Moment, value: u64) -> Change {
-        Change { at, parameters: Map::from_iter([("value".to_owned(), json!(value))]) }
+        Change::new(at, Map::from_iter([("value".to_owned(), json!(value))]))
     }
 
     #[test]
     fn a_change_never_comes_early_and_never_twice() {
         let mut script = Script::new([change(Moment::Frame(5), 1), change(Moment::Time(Duration::ZERO), 0)]);
-        assert_eq!(script.due(0, Duration::ZERO), [change(Moment::Frame(0), 0).parameters]);
+        assert_eq!(script.due(0, Duration::ZERO), [change(Moment::Time(Duration::ZERO), 0)]);
         assert!(script.due(4, Duration::from_secs(9)).is_empty());
         assert_eq!(script.due(8, Duration::from_secs(10)).len(), 1);
         assert!(script.is_empty() && script.due(9, Duration::from_secs(11)).is_empty());
@@ -122,8 +133,8 @@ mod tests {
             }));
             let (mut frame, mut made) = (0, 0);
             for chunk in chunks {
-                for parameters in script.due(frame, Duration::ZERO) {
-                    let at = moments[parameters["value"].as_u64().unwrap() as usize];
+                for change in script.due(frame, Duration::ZERO) {
+                    let at = moments[change.parameters["value"].as_u64().unwrap() as usize];
                     prop_assert!(at <= frame);
                     made += 1;
                 }

@@ -1,20 +1,20 @@
 //! A session: one graph, its threads, its parameters, and everything that happens to it.
 
 use crate::bus::{FrameBus, FrameTap, Subscription};
-use crate::counters::{DropCause, DropTotals, Drops, RateMeter};
-use crate::graph::{Graph, GraphError, Plan, SourceKind, Target};
+use crate::counters::{DropCause, Drops, RateMeter};
+use crate::graph::{Graph, Plan, SourceKind, Target};
 use crate::models::ModelManager;
 use crate::recording::Recordings;
 use crate::runner::{self, EffortReport, Node};
+use crate::score::{Journal, Score, ScoreError};
+use crate::script::Script;
 use crate::sink::{Arrival, Sink};
-use crate::tempo::Tempo;
+use crate::tempo::{Held, Tempo};
 use parking_lot::Mutex;
 use scope_frame::{Frame, Image, Timestamp};
 use scope_pipelines::{
-    AssetLoader, GenerateError, InputMode, ParameterError, ParameterStore, PipelineSchema, Snapshot, Update,
-    validate_update,
+    AssetLoader, GenerateError, InputMode, ParameterError, PipelineSchema, Snapshot, Update, validate_update,
 };
-use serde::Serialize;
 use serde_json::{Map, Value, json};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -22,163 +22,17 @@ use std::thread::JoinHandle;
 use std::time::{Duration, SystemTime};
 use tokio::sync::broadcast;
 
+mod types;
+
+pub use types::{
+    Applied, Metrics, SessionError, SessionEvent, SessionKind, SessionSpec, SessionState, SourceInfo,
+    StopReason,
+};
+
 /// Events that a slow listener may fall behind by.
 const EVENT_CAPACITY: usize = 256;
 /// A chunk failure is told to clients at most this often.
 const FAILURE_REPORT_INTERVAL: Duration = Duration::from_secs(1);
-
-/// Who a session belongs to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum SessionKind {
-    /// A WebRTC client.
-    Webrtc,
-    /// The server itself, on behalf of a tool.
-    Headless,
-}
-
-/// Where a session stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum SessionState {
-    /// No picture yet.
-    Waiting,
-    /// Pictures come out.
-    Live,
-    /// Held by the client.
-    Paused,
-    /// Its pipeline is being replaced.
-    Parked,
-    /// Over.
-    Stopping,
-}
-
-/// Why a session ended.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum StopReason {
-    /// Somebody asked for it.
-    Requested,
-    /// Something went wrong: a machine-readable code and a text for people.
-    Failed {
-        /// One of the codes in `docs/protocol.md`.
-        code: String,
-        /// What happened and what to do.
-        message: String,
-    },
-}
-
-/// Something that a session's client should know.
-#[derive(Clone, Debug, PartialEq)]
-pub enum SessionEvent {
-    /// It stands elsewhere now.
-    State(SessionState),
-    /// Parameters changed by somebody else: another tool, or a node of the graph.
-    ParametersUpdated(Map<String, Value>),
-    /// A change waits for a beat, for so long.
-    ChangeScheduled(Duration),
-    /// The change that waited has been applied.
-    ChangeApplied,
-    /// Something failed, and the session goes on.
-    Error {
-        /// Machine-readable code.
-        code: String,
-        /// For people.
-        message: String,
-        /// The parameters concerned.
-        parameters: Vec<ParameterError>,
-    },
-    /// Something works less well than asked for.
-    Warning {
-        /// Machine-readable code.
-        code: &'static str,
-        /// For people.
-        message: String,
-    },
-    /// It is over. The last event.
-    Stopped(StopReason),
-}
-
-/// What a session is started with.
-pub struct SessionSpec {
-    /// Its id.
-    pub id: String,
-    /// Whose it is.
-    pub kind: SessionKind,
-    /// What it runs.
-    pub graph: Graph,
-    /// What drives it. A graph without sources always runs freely.
-    pub mode: InputMode,
-    /// Parameters from the start, unchecked.
-    pub parameters: Map<String, Value>,
-    /// Resolves files named in parameters.
-    pub assets: Arc<dyn AssetLoader + Send + Sync>,
-    /// Where recordings go.
-    pub recordings_dir: std::path::PathBuf,
-}
-
-/// Why a session could not start.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum SessionError {
-    /// The graph is wrong.
-    #[error(transparent)]
-    Graph(#[from] GraphError),
-    /// A pipeline is not loaded.
-    #[error(transparent)]
-    NotLoaded(#[from] crate::LeaseError),
-    /// The system refused a thread.
-    #[error("cannot start a thread: {0}")]
-    Thread(#[from] std::io::Error),
-    /// A source's file cannot be read.
-    #[error("source {node:?}: {problem}")]
-    Source {
-        /// The node.
-        node: String,
-        /// What is wrong.
-        problem: String,
-    },
-}
-
-impl SessionError {
-    /// The machine-readable code clients see.
-    pub const fn code(&self) -> &'static str {
-        match self {
-            Self::Graph(_) | Self::Source { .. } => "invalid_graph",
-            Self::NotLoaded(_) => "pipeline_unloaded",
-            Self::Thread(_) => "internal",
-        }
-    }
-}
-
-/// A source that a client's track can feed.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SourceInfo {
-    /// The node's id.
-    pub node_id: String,
-    /// What [`Session::push_input`] takes.
-    pub index: usize,
-}
-
-/// The numbers of a session, as clients see them. The transport adds its own.
-#[derive(Clone, Debug, Default, Serialize)]
-#[allow(missing_docs)]
-pub struct Metrics {
-    pub fps_in: f64,
-    pub fps_generated: f64,
-    pub fps_out: f64,
-    pub chunk_ms: f64,
-    pub chunk_frames: usize,
-    pub queue_frames: usize,
-    pub frames_in: u64,
-    pub frames_out: u64,
-    pub drops: DropTotals,
-    pub elapsed_seconds: f64,
-    pub width: Option<u32>,
-    pub height: Option<u32>,
-    pub recording: bool,
-    /// How much effort the last pipeline that has a choice makes.
-    pub effort: Option<EffortReport>,
-}
 
 /// The end of a session that nobody asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -200,6 +54,8 @@ pub(crate) struct Core {
     pub(crate) assets: Arc<dyn AssetLoader + Send + Sync>,
     pub(crate) drops: Arc<Drops>,
     pub(crate) nodes: Vec<Node>,
+    /// The node that a score is played on, and made of.
+    lead: usize,
     plan: Plan,
     sinks: Vec<Arc<Sink>>,
     records: Vec<FrameBus>,
@@ -230,19 +86,6 @@ pub struct Session {
     started: Timestamp,
     threads: Mutex<Vec<JoinHandle<()>>>,
     recordings: Recordings,
-}
-
-/// What became of a message.
-#[derive(Clone, Debug, Default)]
-pub struct Applied {
-    /// Number of the update: frames that show it carry at least this [`Frame::revision`].
-    pub revision: u64,
-    /// The sender's name for it.
-    pub id: Option<String>,
-    /// What was refused or changed.
-    pub problems: Vec<ParameterError>,
-    /// What was taken.
-    pub parameters: Map<String, Value>,
 }
 
 /// What each node is told that the others are not: a message for each.
@@ -280,6 +123,9 @@ impl Session {
             if !initial.problems.is_empty() {
                 tracing::warn!(session = core.id, "initial parameters: {}", list(&initial.problems));
             }
+        }
+        if let Some(score) = &spec.score {
+            session.play(score)?;
         }
         session.spawn_threads()?;
         Ok(session)
@@ -413,6 +259,40 @@ impl Session {
         all
     }
 
+    /// Plays a score from the next chunk on, whose first frame is its frame 0, in place of what is being played; the number
+    /// of its changes. It goes to the first pipeline that takes prompts.
+    ///
+    /// # Errors
+    /// [`ScoreError::Change`] for the first change that the pipeline would not take; nothing changes then.
+    pub fn play(&self, score: &Score) -> Result<usize, ScoreError> {
+        let Some(node) = self.core.nodes.get(self.core.lead) else { return Ok(0) };
+        let Some(pipeline) = self.core.models.registry().get(&node.plan.pipeline_id) else { return Ok(0) };
+        let script = score.script(pipeline.schema())?;
+        let changes = script.len();
+        node.play(script);
+        Ok(changes)
+    }
+
+    /// Makes no more of the changes of the score that is being played.
+    pub fn end_score(&self) {
+        if let Some(node) = self.core.nodes.get(self.core.lead) {
+            node.play(Script::default());
+        }
+    }
+
+    /// What this session has been told since its pipeline began, as a score that makes its frames again.
+    pub fn score(&self) -> Option<Score> {
+        let core = &*self.core;
+        let node = core.nodes.get(core.lead)?;
+        // One at a time, and never the other way round.
+        let frames = node.stats.lock().frames;
+        let mut journal = node.parameters.lock();
+        if core.nodes.len() > 1 {
+            journal.inexact("other pipelines of the graph had a part in it");
+        }
+        Some(journal.score(&node.plan.pipeline_id, core.mode(), frames))
+    }
+
     /// The numbers of the moment.
     pub fn metrics(&self) -> Metrics {
         let now = Timestamp::now();
@@ -483,6 +363,12 @@ impl Drop for Session {
     }
 }
 
+/// The first pipeline that takes prompts, or else the first.
+fn lead(plan: &Plan, models: &ModelManager) -> usize {
+    let takes_prompts = |id: &str| models.registry().get(id).is_some_and(|it| it.schema().supports_prompts);
+    plan.pipelines.iter().position(|node| takes_prompts(&node.pipeline_id)).unwrap_or(0)
+}
+
 fn list(problems: &[ParameterError]) -> String {
     problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
 }
@@ -497,17 +383,20 @@ impl Core {
                 .flat_map(|p| p.outputs.values().flatten())
                 .any(|target| matches!(target, Target::Pipeline(to, _) if *to == index))
         };
+        let lead = lead(&plan, models);
+        let journal = |index| if index == lead { Journal::default() } else { Journal::silent() };
         let nodes = plan
             .pipelines
             .iter()
             .enumerate()
-            .map(|(index, node)| Node::new(node.clone(), ParameterStore::default(), behind_pipeline(index)))
+            .map(|(index, node)| Node::new(node.clone(), journal(index), behind_pipeline(index)))
             .collect();
         Self {
             id: spec.id.clone(),
             models: Arc::clone(models),
             assets: Arc::clone(&spec.assets),
             nodes,
+            lead,
             sinks: plan.sinks.iter().map(|sink| Sink::new(sink.id.clone(), Arc::clone(&drops))).collect(),
             records: plan.records.iter().map(|_| FrameBus::default()).collect(),
             drops,
@@ -522,6 +411,16 @@ impl Core {
             input: Mutex::default(),
             events: broadcast::Sender::new(EVENT_CAPACITY),
         }
+    }
+
+    /// Merges values of a score into a node's parameters.
+    pub(crate) fn play(&self, index: usize, parameters: &Map<String, Value>) {
+        let revision = self.revision.fetch_add(1, Ordering::AcqRel) + 1;
+        self.nodes[index].parameters.lock().merge(parameters, revision);
+    }
+
+    pub(crate) fn report_score(&self, frame: u64, made: usize, left: usize) {
+        self.send(SessionEvent::Score { frame, made, left });
     }
 
     pub(crate) fn mode(&self) -> InputMode {
@@ -595,25 +494,31 @@ impl Core {
         }
     }
 
-    /// Applies what musical time asks of a chunk: changes whose beat has come, resets, modulation.
-    pub(crate) fn modulate(&self, now: Timestamp, snapshot: &mut Snapshot) {
-        let (due, reset, values) = {
-            let mut control = self.control.lock();
-            let due = control.tempo.take_due(now);
-            let reset = control.tempo.wants_reset(now);
-            (due, reset, control.tempo.modulated(now, snapshot.as_map()))
-        };
-        if let Some(changes) = due {
-            self.apply(changes.clone(), false);
-            for (key, value) in changes {
-                snapshot.set(&key, value);
-            }
-            self.send(SessionEvent::ChangeApplied);
+    /// Makes the changes whose beat has come. For the moment before a chunk takes its parameters.
+    pub(crate) fn release_due(&self, now: Timestamp) {
+        let due = self.control.lock().tempo.take_due(now);
+        if due.is_empty() {
+            return;
         }
+        for Held { node_id, mut changes } in due {
+            changes.extend(node_id.map(|id| ("node_id".to_owned(), json!(id))));
+            self.apply(changes, false);
+        }
+        self.send(SessionEvent::ChangeApplied);
+    }
+
+    /// Applies what musical time asks of a chunk alone: resets and modulation.
+    pub(crate) fn modulate(&self, now: Timestamp, snapshot: &mut Snapshot) {
+        let (reset, values) = {
+            let mut control = self.control.lock();
+            (control.tempo.wants_reset(now), control.tempo.modulated(now, snapshot.as_map()))
+        };
         if reset {
             snapshot.set("reset_cache", json!(true));
             snapshot.set("base_seed", json!(now.as_micros() % 1_000_000));
         }
+        // A swing that nobody gave bounds ends at those of its parameter.
+        let values = validate_update(values.into_iter().collect(), &self.schemas()).update.pipeline;
         for (key, value) in values {
             snapshot.set(&key, value);
         }
@@ -632,7 +537,11 @@ impl Core {
         let mut parameters = session.clone();
         parameters.extend(pipeline.clone());
         self.apply_session_keys(now, &session);
-        let waits = if quantized { self.control.lock().tempo.schedule(now, &pipeline) } else { None };
+        let waits = if quantized {
+            self.control.lock().tempo.schedule(now, node_id.as_deref(), &pipeline)
+        } else {
+            None
+        };
         let revision = self.revision.fetch_add(1, Ordering::AcqRel) + 1;
         if let Some(delay) = waits {
             self.send(SessionEvent::ChangeScheduled(delay));

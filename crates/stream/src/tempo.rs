@@ -13,6 +13,8 @@ use std::time::Duration;
 const CLIENT_BEAT_LIFE: Duration = Duration::from_secs(2);
 /// A boundary nearer than this, in beats, is taken as missed: the change waits for the next.
 const TOO_NEAR_BEATS: f64 = 0.01;
+/// Most groups of changes that wait for one boundary; those for one node in a row are one.
+const MAX_HELD: usize = 64;
 /// Most modulated parameters.
 const MAX_MODULATIONS: usize = 32;
 
@@ -97,7 +99,16 @@ pub struct Tempo {
 #[derive(Clone, Debug)]
 struct Pending {
     due: Timestamp,
-    changes: Map<String, Value>,
+    changes: Vec<Held>,
+}
+
+/// Changes that wait, for one node or for all.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Held {
+    /// The node that they are for; all unless named.
+    pub node_id: Option<String>,
+    /// Checked parameters.
+    pub changes: Map<String, Value>,
 }
 
 impl Tempo {
@@ -140,19 +151,32 @@ impl Tempo {
 
     /// Holds `changes` until the next boundary; `None` when there is nothing to wait for and they apply at once. More
     /// changes before the boundary join those that wait without moving it.
-    pub fn schedule(&mut self, now: Timestamp, changes: &Map<String, Value>) -> Option<Duration> {
+    pub fn schedule(
+        &mut self,
+        now: Timestamp,
+        node_id: Option<&str>,
+        changes: &Map<String, Value>,
+    ) -> Option<Duration> {
         let delay = match &self.pending {
             Some(pending) => pending.due.since(now),
             None => self.quantize.delay(self.beat(now)?, self.lookahead)?,
         };
-        let pending = self.pending.get_or_insert_with(|| Pending { due: now + delay, changes: Map::new() });
-        pending.changes.extend(changes.clone());
+        let pending = self.pending.get_or_insert_with(|| Pending { due: now + delay, changes: Vec::new() });
+        let full = pending.changes.len() >= MAX_HELD;
+        match pending.changes.last_mut().filter(|held| held.node_id.as_deref() == node_id) {
+            Some(held) => held.changes.extend(changes.clone()),
+            None if !full => {
+                pending.changes.push(Held { node_id: node_id.map(str::to_owned), changes: changes.clone() });
+            }
+            // Who sends to so many nodes in turn within one period is not waited for.
+            None => return None,
+        }
         Some(delay)
     }
 
-    /// The changes whose boundary has come.
-    pub fn take_due(&mut self, now: Timestamp) -> Option<Map<String, Value>> {
-        self.pending.take_if(|pending| pending.due <= now).map(|pending| pending.changes)
+    /// The changes whose boundary has come, in the order in which they were made.
+    pub fn take_due(&mut self, now: Timestamp) -> Vec<Held> {
+        self.pending.take_if(|pending| pending.due <= now).map(|pending| pending.changes).unwrap_or_default()
     }
 
     /// Whether a boundary of the cache-reset rate has passed since the last call.
@@ -327,21 +351,28 @@ mod tests {
     #[test]
     fn a_change_waits_for_its_boundary_and_later_ones_join_it() {
         let mut tempo = playing("bar");
-        let first = tempo.schedule(at(0), &map(json!({"a": 1}))).unwrap();
+        let first = tempo.schedule(at(0), None, &map(json!({"a": 1}))).unwrap();
         assert_eq!(first, Duration::from_millis(1250));
-        let second = tempo.schedule(at(250), &map(json!({"b": 2}))).unwrap();
+        let second = tempo.schedule(at(250), None, &map(json!({"b": 2}))).unwrap();
         assert_eq!(second, Duration::from_millis(1000));
-        assert!(tempo.take_due(at(1200)).is_none());
-        assert_eq!(Value::Object(tempo.take_due(at(1250)).unwrap()), json!({"a": 1, "b": 2}));
+        tempo.schedule(at(300), Some("n"), &map(json!({"a": 3}))).unwrap();
+        assert_eq!(tempo.take_due(at(1200)), []);
+        let held =
+            |node: Option<&str>, changes| Held { node_id: node.map(str::to_owned), changes: map(changes) };
+        assert_eq!(
+            tempo.take_due(at(1250)),
+            [held(None, json!({"a": 1, "b": 2})), held(Some("n"), json!({"a": 3}))]
+        );
+        assert_eq!(tempo.take_due(at(1300)), []);
     }
 
     #[test]
     fn without_a_beat_or_a_grid_changes_apply_at_once() {
         let change = map(json!({"a": 1}));
-        assert!(Tempo::default().schedule(at(0), &change).is_none());
-        assert!(playing("none").schedule(at(0), &change).is_none());
+        assert!(Tempo::default().schedule(at(0), None, &change).is_none());
+        assert!(playing("none").schedule(at(0), None, &change).is_none());
         assert!(
-            playing("beat").schedule(at(5000), &change).is_none(),
+            playing("beat").schedule(at(5000), None, &change).is_none(),
             "a beat of five seconds ago was believed"
         );
     }

@@ -18,11 +18,12 @@ pub(super) fn sanitize(name: &str) -> Result<PathBuf, String> {
     }
 }
 
-fn acceptable(part: &str) -> bool {
+/// Whether `part` can be the name of one file, on every system.
+pub(crate) fn acceptable(part: &str) -> bool {
     const RESERVED: [&str; 4] = ["con", "prn", "aux", "nul"];
     let stem = part.split('.').next().unwrap_or("").to_ascii_lowercase();
     let numbered = |prefix: &str| stem.strip_prefix(prefix).is_some_and(|rest| rest.len() == 1);
-    let odd = |c: char| c.is_control() || matches!(c, '<' | '>' | ':' | '"' | '|' | '?' | '*');
+    let odd = |c: char| c.is_control() || matches!(c, '/' | '\\' | '<' | '>' | ':' | '"' | '|' | '?' | '*');
     !part.is_empty()
         && part.len() <= 200
         && !part.starts_with(['.', ' '])

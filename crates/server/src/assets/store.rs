@@ -47,6 +47,11 @@ impl AssetStore {
         Self { sandbox: Sandbox::new([root.clone()]), root }
     }
 
+    /// Where recordings are kept.
+    pub fn recordings(&self) -> PathBuf {
+        self.root.join("recordings")
+    }
+
     /// All assets, newest first; of one kind when asked.
     pub fn list(&self, kind: Option<AssetKind>) -> Vec<AssetEntry> {
         let mut found = Vec::new();
@@ -74,7 +79,7 @@ impl AssetStore {
     }
 
     /// The entry of the file at `path`; `None` when it is no asset.
-    fn entry(&self, path: &Path) -> Option<AssetEntry> {
+    pub fn entry(&self, path: &Path) -> Option<AssetEntry> {
         let (kind, _) = AssetKind::of(path)?;
         let metadata = fs::metadata(path).ok()?;
         let stored = metadata.modified().unwrap_or(SystemTime::UNIX_EPOCH);

@@ -1,11 +1,12 @@
 //! LoRA adapters.
 
 use crate::Service;
-use crate::http::{ApiJson, ApiPath, ApiQuery, ApiResult};
+use crate::http::{ApiError, ApiJson, ApiPath, ApiQuery, ApiResult};
 use crate::loras::{self, DownloadBody};
 use crate::service::blocking;
 use axum::body::Body;
 use axum::extract::{DefaultBodyLimit, State};
+use axum::http::StatusCode;
 use axum::response::Json;
 use scope_store::{InstallRequest, LoraSource, Provenance};
 use serde::Deserialize;
@@ -21,6 +22,7 @@ pub(super) fn routes() -> OpenApiRouter<Arc<Service>> {
         .routes(routes!(list_again))
         .routes(routes!(remove))
         .routes(routes!(download))
+        .routes(routes!(cancel))
         .routes(routes!(set_provenance))
         .merge(upload)
 }
@@ -97,6 +99,20 @@ async fn download(
         "filename": installed.place, "path": installed.entry.path,
         "sha256": installed.sha256, "size_bytes": installed.size_bytes,
     })))
+}
+
+/// Ends a download that goes on, under the name that its progress has. Who waits for it is told 409, `cancelled`.
+#[utoipa::path(delete, path = "/api/v1/lora/download/{filename}", tag = "loras",
+    params(("filename" = String, Path, description = "Its place in the folder")),
+    responses((status = 204), (status = 400), (status = 404)))]
+async fn cancel(
+    State(service): State<Arc<Service>>,
+    ApiPath(filename): ApiPath<String>,
+) -> ApiResult<StatusCode> {
+    match service.loras.cancel(&loras::place(&filename)?) {
+        true => Ok(StatusCode::NO_CONTENT),
+        false => Err(ApiError::not_found(format!("{filename} is not being downloaded"))),
+    }
 }
 
 /// Writes down where an adapter came from.

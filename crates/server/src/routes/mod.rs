@@ -10,10 +10,13 @@ mod loras;
 mod models;
 mod pipelines;
 mod plugins;
+mod projects;
 mod recordings;
+mod renders;
 mod sessions;
 mod settings;
 mod system;
+mod workflow;
 
 use crate::Service;
 use crate::http::ApiError;
@@ -51,6 +54,9 @@ fn documented() -> OpenApiRouter<Arc<Service>> {
         .merge(loras::routes())
         .merge(sessions::routes())
         .merge(recordings::routes())
+        .merge(renders::routes())
+        .merge(projects::routes())
+        .merge(workflow::routes())
         .merge(crate::webrtc::routes().layer(DefaultBodyLimit::max(MAX_OFFER_BYTES)))
 }
 

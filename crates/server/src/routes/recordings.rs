@@ -3,11 +3,12 @@
 use crate::Service;
 use crate::assets;
 use crate::http::{ApiError, ApiPath, ApiQuery, ApiResult};
+use crate::kept;
 use crate::service::blocking;
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, header};
 use axum::response::{Json, Response};
-use scope_stream::{RecordingError, Session};
+use scope_stream::{Keep, RecordingError, Session};
 use serde_json::{Value, json};
 use std::fs::File;
 use std::path::PathBuf;
@@ -47,20 +48,32 @@ impl Subject {
         problem.map_or_else(|| Ok(Self { session, node }), |detail| Err(ApiError::bad_request(detail)))
     }
 
-    fn start(&self) -> Result<bool, RecordingError> {
+    fn start(&self, keep: Option<Keep>) -> Result<bool, RecordingError> {
         let node = self.node.as_deref();
         // `find` made sure of the node.
-        self.session.recording_bus(node).map_or(Ok(false), |bus| self.session.recordings().start(node, bus))
+        let Some(bus) = self.session.recording_bus(node) else { return Ok(false) };
+        self.session.recordings().start(node, bus, keep)
     }
 
     /// Completes the newest file. A session's own recording goes on in a new one.
     fn finish(&self) -> Result<Option<PathBuf>, RecordingError> {
-        let running = self.session.recordings().is_running(self.node.as_deref());
-        let finished = self.session.recordings().finish(self.node.as_deref())?;
+        let recordings = self.session.recordings();
+        let (running, keep) =
+            (recordings.is_running(self.node.as_deref()), recordings.kept(self.node.as_deref()));
+        let finished = recordings.finish(self.node.as_deref())?;
         if running && self.node.is_none() {
-            self.start()?;
+            self.start(keep)?;
         }
         Ok(finished)
+    }
+}
+
+/// `true`, `false` or nothing.
+fn wants_to_keep(query: &ApiQuery) -> ApiResult<bool> {
+    match query.text("keep") {
+        None | Some("false") => Ok(false),
+        Some("true") => Ok(true),
+        Some(other) => Err(ApiError::bad_request(format!("keep is true or false, not {other:?}"))),
     }
 }
 
@@ -68,10 +81,12 @@ fn failed(error: &RecordingError) -> ApiError {
     ApiError::internal("the recording failed", error)
 }
 
-/// Starts to record.
+/// Starts to record. With `keep`, the file goes to the assets, folder `recordings`, when the recording or its session
+/// ends in whatever way; without, it goes with its session.
 #[utoipa::path(post, path = "/api/v1/recordings/{session_id}/start", tag = "recordings",
     params(("session_id" = String, Path, description = "An id, or `headless`"),
-        ("node_id" = Option<String>, Query, description = "A record node, where the graph has any")),
+        ("node_id" = Option<String>, Query, description = "A record node, where the graph has any"),
+        ("keep" = Option<bool>, Query, description = "Whether the file stays when its session ends")),
     responses((status = 200, body = Value), (status = 400), (status = 404)))]
 async fn start(
     State(service): State<Arc<Service>>,
@@ -79,11 +94,12 @@ async fn start(
     query: ApiQuery,
 ) -> ApiResult<Json<Value>> {
     let subject = Subject::find(&service, &id, &query)?;
-    let started = blocking(move || subject.start()).await?.map_err(|error| failed(&error))?;
+    let keep = wants_to_keep(&query)?.then(|| kept::keep(&service.assets, "scope"));
+    let started = blocking(move || subject.start(keep)).await?.map_err(|error| failed(&error))?;
     Ok(Json(json!({"status": if started { "started" } else { "already_recording" }})))
 }
 
-/// Stops recording; the file stays until the session ends.
+/// Stops recording. The file stays until the session ends, or longer: `asset` is the entry of one that is kept.
 #[utoipa::path(post, path = "/api/v1/recordings/{session_id}/stop", tag = "recordings",
     params(("session_id" = String, Path, description = "An id, or `headless`"),
         ("node_id" = Option<String>, Query, description = "A record node, where the graph has any")),
@@ -94,9 +110,13 @@ async fn stop(
     query: ApiQuery,
 ) -> ApiResult<Json<Value>> {
     let Subject { session, node } = Subject::find(&service, &id, &query)?;
-    let stopped = blocking(move || session.recordings().stop(node.as_deref())).await?;
-    let stopped = stopped.map_err(|error| failed(&error))?;
-    Ok(Json(json!({"status": if stopped { "stopped" } else { "not_recording" }})))
+    let stopped = blocking(move || {
+        let running = session.recordings().is_running(node.as_deref());
+        let file = session.recordings().stop(node.as_deref())?;
+        Ok((running, file.and_then(|file| service.assets.entry(&file))))
+    });
+    let (running, asset) = stopped.await?.map_err(|error| failed(&error))?;
+    Ok(Json(json!({"status": if running { "stopped" } else { "not_recording" }, "asset": asset})))
 }
 
 /// Sends the newest recording; one that is going on is completed first.

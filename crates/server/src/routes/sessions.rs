@@ -4,10 +4,11 @@ use crate::Service;
 use crate::http::{ApiError, ApiJson, ApiPath, ApiQuery, ApiResult};
 use crate::service::blocking;
 use crate::sessions::{self, HEADLESS};
-use axum::extract::State;
+use axum::extract::{DefaultBodyLimit, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Json};
 use scope_stream::graph::NodeType;
+use scope_stream::score::{MAX_BYTES, Score};
 use scope_stream::{LoadRequest, Session, SessionKind, StatusKind, StopReason};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
@@ -23,11 +24,16 @@ pub(super) fn routes() -> OpenApiRouter<Arc<Service>> {
     OpenApiRouter::new()
         .routes(routes!(list))
         .routes(routes!(end))
-        .routes(routes!(start))
         .routes(routes!(stop))
         .routes(routes!(parameters, set_parameters))
         .routes(routes!(metrics))
         .routes(routes!(frame))
+        .merge(
+            OpenApiRouter::new()
+                .routes(routes!(start))
+                .routes(routes!(score, play, end_score))
+                .layer(DefaultBodyLimit::max(MAX_BYTES)),
+        )
 }
 
 /// Lists the sessions, oldest first.
@@ -45,6 +51,44 @@ async fn end(State(service): State<Arc<Service>>, ApiPath(id): ApiPath<String>) 
     StatusCode::NO_CONTENT
 }
 
+fn session(service: &Service, id: &str) -> ApiResult<Arc<Session>> {
+    service.sessions.get(id).ok_or_else(|| ApiError::not_found(format!("there is no session {id:?}")))
+}
+
+/// What a session has been told since its pipeline began, as a score: each change with the frame that it came with.
+#[utoipa::path(get, path = "/api/v1/sessions/{id}/score", tag = "sessions", params(("id" = String, Path)),
+    responses((status = 200, body = Object), (status = 404)))]
+async fn score(State(service): State<Arc<Service>>, ApiPath(id): ApiPath<String>) -> ApiResult<Json<Score>> {
+    let session = session(&service, &id)?;
+    let score = blocking(move || session.score()).await?;
+    score.map(Json).ok_or_else(|| ApiError::not_found("the session has no pipeline"))
+}
+
+/// Plays a score from the next chunk on, in place of what is being played.
+#[utoipa::path(put, path = "/api/v1/sessions/{id}/score", tag = "sessions", request_body = Object,
+    params(("id" = String, Path)), responses((status = 200, body = Value), (status = 400), (status = 404)))]
+async fn play(
+    State(service): State<Arc<Service>>,
+    ApiPath(id): ApiPath<String>,
+    ApiJson(score): ApiJson<Value>,
+) -> ApiResult<Json<Value>> {
+    let session = session(&service, &id)?;
+    let score = Score::from_value(score).and_then(|score| session.play(&score));
+    let changes = score.map_err(|error| sessions::bad_score(&error))?;
+    Ok(Json(json!({"changes": changes})))
+}
+
+/// Makes no more changes of the score that is being played.
+#[utoipa::path(delete, path = "/api/v1/sessions/{id}/score", tag = "sessions", params(("id" = String, Path)),
+    responses((status = 204), (status = 404)))]
+async fn end_score(
+    State(service): State<Arc<Service>>,
+    ApiPath(id): ApiPath<String>,
+) -> ApiResult<StatusCode> {
+    session(&service, &id)?.end_score();
+    Ok(StatusCode::NO_CONTENT)
+}
+
 /// A session without a peer.
 #[derive(Debug, Deserialize, ToSchema)]
 struct StartBody {
@@ -59,6 +103,10 @@ struct StartBody {
     #[serde(default)]
     #[schema(value_type = Option<Object>)]
     parameters: Option<Map<String, Value>>,
+    /// A score that is played from the first frame on.
+    #[serde(default)]
+    #[schema(value_type = Option<Object>)]
+    score: Option<Value>,
     /// Parameters for single nodes, by node id.
     #[serde(default)]
     #[schema(value_type = Option<Object>)]
@@ -77,6 +125,9 @@ impl StartBody {
             }
         };
         initial.insert("input_mode".into(), json!(self.input_mode.as_deref().unwrap_or("text")));
+        if let Some(score) = &self.score {
+            initial.insert("score".into(), score.clone());
+        }
         if let Some(prompts) = &self.prompts {
             initial.insert("prompts".into(), prompts.clone());
         }
@@ -106,7 +157,7 @@ async fn start(
     let (mode, recording) = (request.mode, request.recording);
     let session = service.start_session(HEADLESS.into(), SessionKind::Headless, request).await?;
     if recording && let Some(bus) = session.recording_bus(None) {
-        let started = session.recordings().start(None, bus);
+        let started = session.recordings().start(None, bus, None);
         started.map_err(|error| ApiError::internal("the recording cannot be started", &error))?;
     }
     for (node, values) in body.node_parameters.unwrap_or_default() {

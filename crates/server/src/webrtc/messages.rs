@@ -36,6 +36,9 @@ pub(super) fn from_event(event: SessionEvent) -> Value {
             json!({"type": "change_scheduled", "delay_ms": delay.as_secs_f64() * 1e3})
         }
         SessionEvent::ChangeApplied => json!({"type": "change_applied"}),
+        SessionEvent::Score { frame, made, left } => {
+            json!({"type": "score", "frame": frame, "made": made, "left": left})
+        }
         SessionEvent::Error { code, message, parameters } => error(&code, &message, &parameters, None),
         SessionEvent::Warning { code, message } => {
             json!({"type": "warning", "code": code, "message": message})

@@ -181,7 +181,7 @@ impl Service {
             }
         };
         if recording && let Some(bus) = session.recording_bus(None) {
-            let started = session.recordings().start(None, bus);
+            let started = session.recordings().start(None, bus, None);
             started.map_err(|error| ApiError::internal("the recording cannot be started", &error))?;
         }
         self.webrtc.peers.lock().insert(id.clone(), peer.clone());

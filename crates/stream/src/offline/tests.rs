@@ -1,5 +1,4 @@
 use super::*;
-use crate::script::{Change, Moment};
 use scope_media::still;
 use scope_pipelines::{ChunkReport, LoadParams, NoAssets, Registry};
 use serde_json::json;
@@ -60,9 +59,9 @@ fn frames_from_text_lie_as_far_apart_as_the_rate_says() {
 fn a_change_shows_from_the_first_chunk_that_begins_at_it() {
     let prompts = |text: &str| map(json!({"prompts": [text]}));
     let script = [
-        Change { at: Moment::Time(Duration::from_millis(600)), parameters: prompts("a robot") },
-        Change { at: Moment::Frame(4), parameters: prompts("a dragon") },
-        Change { at: Moment::Frame(4), parameters: map(json!({"reset_cache": true})) },
+        Change::new(Moment::Time(Duration::from_millis(600)), prompts("a robot")),
+        Change::new(Moment::Frame(4), prompts("a dragon")),
+        Change::new(Moment::Frame(4), map(json!({"reset_cache": true}))),
     ];
     let spec =
         OfflineSpec { script: Script::new(script), ..spec(InputMode::Text, json!({"prompts": ["a cow"]})) };

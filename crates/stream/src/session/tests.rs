@@ -1,5 +1,6 @@
 use super::*;
 use crate::models::LoadRequest;
+use crate::recording::{Keep, recover_recordings};
 use scope_pipelines::{
     Chunk, ChunkReport, Generator, LoadError, LoadParams, LoadedPipeline, Needs, NoAssets, Output, Pipeline,
     Registry, Sampling,
@@ -84,6 +85,7 @@ fn start_graph(
     mode: InputMode,
 ) -> Result<Arc<Session>, SessionError> {
     let spec = SessionSpec {
+        score: None,
         id: "s".into(),
         kind: SessionKind::Headless,
         graph,
@@ -343,6 +345,33 @@ fn quantised_changes_are_scheduled_and_then_applied() {
 }
 
 #[test]
+fn a_quantised_change_acts_once_and_on_the_node_that_it_names() {
+    let models = models(&["testcard"]);
+    let graph = serde_json::from_value(json!({
+        "nodes": [
+            {"id": "a", "type": "pipeline", "pipeline_id": "testcard"},
+            {"id": "b", "type": "pipeline", "pipeline_id": "testcard"},
+            {"id": "out", "type": "sink"},
+            {"id": "other", "type": "sink"},
+        ],
+        "edges": [{"from": "a", "to_node": "out"}, {"from": "b", "to_node": "other"}],
+    }));
+    let session = start_graph(&models, graph.unwrap(), InputMode::Text).unwrap();
+    let viewer = session.subscribe(0, 256).unwrap();
+    let noise =
+        |index: usize| session.core.nodes[index].parameters.lock().sticky().get("noise_scale").cloned();
+    let beat = json!({"bpm": 240.0, "beat_phase": 0.1, "beat_count": 0, "quantize_mode": "beat"});
+    session.apply(map(beat), false);
+    let change = json!({"_quantized": true, "node_id": "a", "noise_scale": 0.125, "reset_cache": true});
+    let before = next(&viewer).epoch;
+    session.apply(map(change), false);
+    wait_for("the beat", || noise(0) == Some(json!(0.125)));
+    assert_ne!(noise(1), Some(json!(0.125)));
+    let last = (0..12).map(|_| next(&viewer).epoch).max();
+    assert_eq!(last, Some(before + 1), "one change, one reset");
+}
+
+#[test]
 fn stopping_ends_all_threads_and_frees_the_model() {
     let models = models(&["testcard"]);
     for _ in 0..20 {
@@ -363,8 +392,8 @@ fn a_recording_can_start_and_stop_at_any_time_and_lives_as_long_as_its_session()
     next(&viewer);
     let bus = session.recording_bus(None).unwrap();
     assert!(session.recordings().finish(None).unwrap().is_none());
-    assert!(session.recordings().start(None, bus).unwrap());
-    assert!(!session.recordings().start(None, bus).unwrap(), "started twice");
+    assert!(session.recordings().start(None, bus, None).unwrap());
+    assert!(!session.recordings().start(None, bus, None).unwrap(), "started twice");
     assert!(session.metrics().recording);
     for _ in 0..10 {
         next(&viewer);
@@ -378,6 +407,44 @@ fn a_recording_can_start_and_stop_at_any_time_and_lives_as_long_as_its_session()
     assert!(frames >= 8, "{frames} frames recorded");
     drop(session);
     assert!(!path.exists(), "the file outlived its session");
+}
+
+#[test]
+fn a_kept_recording_outlives_its_session_and_a_killed_server() {
+    let dir = tempfile::tempdir().unwrap();
+    let keep = Keep { folder: dir.path().join("kept"), name: "show".into() };
+    let files = || {
+        let mut files: Vec<_> = std::fs::read_dir(&keep.folder)
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
+        files.sort();
+        files
+    };
+    let models = models(&["testcard"]);
+    for names in [vec!["show.mp4"], vec!["show-1.mp4", "show.mp4"]] {
+        let session = start(&models, &["testcard"], InputMode::Text);
+        let viewer = session.subscribe(0, 64).unwrap();
+        next(&viewer);
+        let bus = session.recording_bus(None).unwrap();
+        assert!(session.recordings().start(None, bus, Some(keep.clone())).unwrap());
+        assert_eq!(session.recordings().kept(None), Some(keep.clone()));
+        let writing = keep.folder.join(files().first().expect("nothing is written"));
+        assert!(writing.file_name().unwrap().to_str().unwrap().starts_with('.'), "{writing:?}");
+        for _ in 0..5 {
+            next(&viewer);
+        }
+        // Nobody stops it: its session just ends.
+        drop(session);
+        assert_eq!(files(), names);
+    }
+    assert!(scope_media::file::FileSource::open(keep.folder.join("show-1.mp4")).is_ok());
+
+    std::fs::rename(keep.folder.join("show.mp4"), keep.folder.join(".recording-s_0.mp4")).unwrap();
+    std::fs::write(keep.folder.join(".recording-s_1.mp4"), "").unwrap();
+    assert_eq!(recover_recordings(&keep.folder).unwrap(), 1);
+    assert_eq!(files(), ["recovered.mp4", "show-1.mp4"]);
+    assert_eq!(recover_recordings(&dir.path().join("missing")).unwrap(), 0);
 }
 
 #[test]
@@ -409,6 +476,7 @@ fn a_file_is_played_over_and_over() {
         "edges": [{"from": "file", "to_node": "p"}, {"from": "p", "to_node": "out"}],
     }));
     let spec = SessionSpec {
+        score: None,
         id: "s".into(),
         kind: SessionKind::Headless,
         graph: graph.unwrap(),

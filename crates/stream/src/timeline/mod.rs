@@ -161,7 +161,7 @@ fn change(at: Duration, prompts: &[Prompt], transition: Option<Transition>) -> C
             ("transition", value)
         }
     };
-    Change { at: Moment::Time(at), parameters: Map::from_iter([(key.to_owned(), value)]) }
+    Change::new(Moment::Time(at), Map::from_iter([(key.to_owned(), value)]))
 }
 
 #[cfg(test)]
