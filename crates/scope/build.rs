@@ -10,6 +10,11 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, exit};
 
+#[path = "src/ui/folder.rs"]
+mod folder;
+
+use folder::{collect, hash, media_type};
+
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");
     println!("cargo::rerun-if-env-changed=SCOPE_UI_DIST");
@@ -126,52 +131,11 @@ fn embed(dist: &Path, out: &Path) -> io::Result<()> {
         let gzip = compressed.len() < content.len() * 9 / 10;
         let body = packed.join(index.to_string());
         fs::write(&body, if gzip { &compressed } else { &content })?;
-        let (mime, etag) = (mime_of(name), format!("\"{:016x}\"", hash(&content)));
+        let (mime, etag) = (media_type(name), format!("\"{:016x}\"", hash(&content)));
         table += &format!(
             "    UiFile {{ path: {name:?}, mime: {mime:?}, etag: {etag:?}, gzip: {gzip}, body: include_bytes!({body:?}) }},\n"
         );
     }
     table.push(']');
     fs::write(out.join("ui_files.rs"), table)
-}
-
-fn collect(dir: &Path, prefix: &str, files: &mut BTreeMap<String, PathBuf>) -> io::Result<()> {
-    for entry in fs::read_dir(dir)? {
-        let entry = entry?;
-        let name = format!("{prefix}{}", entry.file_name().to_string_lossy());
-        if entry.file_type()?.is_dir() {
-            collect(&entry.path(), &format!("{name}/"), files)?;
-        } else {
-            files.insert(name, entry.path());
-        }
-    }
-    Ok(())
-}
-
-/// FNV-1a: an identity, not a secret.
-fn hash(bytes: &[u8]) -> u64 {
-    bytes
-        .iter()
-        .fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3))
-}
-
-fn mime_of(name: &str) -> &'static str {
-    match name.rsplit('.').next().unwrap_or("") {
-        "html" => "text/html; charset=utf-8",
-        "js" | "mjs" => "text/javascript; charset=utf-8",
-        "css" => "text/css; charset=utf-8",
-        "json" | "map" => "application/json",
-        "webmanifest" => "application/manifest+json",
-        "svg" => "image/svg+xml",
-        "png" => "image/png",
-        "jpg" | "jpeg" => "image/jpeg",
-        "webp" => "image/webp",
-        "ico" => "image/x-icon",
-        "woff2" => "font/woff2",
-        "wasm" => "application/wasm",
-        "mp4" => "video/mp4",
-        "webm" => "video/webm",
-        "txt" => "text/plain; charset=utf-8",
-        _ => "application/octet-stream",
-    }
 }

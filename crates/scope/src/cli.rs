@@ -3,6 +3,7 @@
 use crate::model::{KeyValue, Size, Steps, When};
 use clap::{Arg, ArgAction, Args, CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
+use std::fmt;
 use std::net::IpAddr;
 use std::num::{NonZeroU64, NonZeroUsize};
 use std::path::PathBuf;
@@ -36,6 +37,8 @@ pub(crate) enum Command {
         #[command(subcommand)]
         command: crate::models::ModelsCommand,
     },
+    /// Install NVIDIA's runtime libraries, which a GPU needs, from PyPI.
+    SetupGpu(crate::setup_gpu::SetupGpuArgs),
     /// Say what this machine can do, and what is missing.
     Doctor {
         /// Print JSON.
@@ -58,7 +61,8 @@ const GENERATE_EXAMPLES: &str = "Examples:
   scope generate --pipeline pocket --prompt \"a dog walking in grass\" -o dog.mp4
   scope generate --pipeline pocket --prompt \"a dog\" --change 3s \"a cat\" --transition 4 -o pets.mp4 -o pets.png
   scope generate --pipeline pocket --input clip.mp4 --prompt \"the sea\" --param noise_scale=0.6 -o sea.mp4
-  scope generate --timeline timeline.json --hash-only --json";
+  scope generate --timeline timeline.json --hash-only --json
+  scope generate --score show.json -o show.mp4";
 
 /// What `scope generate` and `scope bench` have in common.
 #[derive(Debug, Args)]
@@ -106,7 +110,10 @@ pub(crate) struct GenerateArgs {
     /// Play a timeline or workflow file: its prompts, and its settings where it was made with this pipeline
     #[arg(long, value_name = "FILE", conflicts_with_all = ["prompt", "weight", "change"])]
     pub(crate) timeline: Option<PathBuf>,
-    /// Length [default: the timeline's, the input's, or 96 frames]
+    /// Make the frames of a performance again: a score, as GET /api/v1/sessions/ID/score gives it
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["timeline", "prompt", "weight", "change", "change_param", "param"])]
+    pub(crate) score: Option<PathBuf>,
+    /// Length [default: the timeline's or score's, the input's, or 96 frames]
     #[arg(long, value_name = "N")]
     pub(crate) frames: Option<NonZeroU64>,
     /// Frames a second of a video from text or from a picture [default: the pipeline's, or 16]
@@ -138,9 +145,12 @@ pub(crate) struct BenchArgs {
     /// Chunks that are measured
     #[arg(long, value_name = "N", default_value = "40")]
     pub(crate) chunks: NonZeroU64,
-    /// Chunks before those
-    #[arg(long, value_name = "N", default_value_t = 4)]
-    pub(crate) warmup: u64,
+    /// Chunks before those [default: 4; 10 of each row of --suite]
+    #[arg(long, value_name = "N")]
+    pub(crate) warmup: Option<u64>,
+    /// Measure the large models, one after the other, with noise for weights, and print a table
+    #[arg(long, conflicts_with_all = ["prompt", "param", "steps", "input", "seed"])]
+    pub(crate) suite: bool,
     /// What to show [default: the pipeline's own]
     #[arg(long, value_name = "TEXT")]
     pub(crate) prompt: Vec<String>,
@@ -175,7 +185,8 @@ pub(crate) fn command() -> clap::Command {
     let mut command = Cli::command();
     command.build();
     let elsewhere = |arg: Arg| {
-        let shared = ["pipeline", "threads", "data_dir", "config"].iter().any(|id| arg.get_id() == id);
+        let shared =
+            ["pipeline", "threads", "device", "data_dir", "config"].iter().any(|id| arg.get_id() == id);
         let hidden = arg.get_help_heading() == Some(SERVER_OPTIONS) && !shared;
         if hidden { arg.hide(true) } else { arg }
     };
@@ -282,12 +293,60 @@ pub(crate) struct Options {
     /// Do not load the built-in model ahead of the first request
     #[arg(long, global = true, env = "SCOPE_NO_LOAD_AHEAD")]
     pub(crate) no_load_ahead: bool,
+
+    /// Serve the web interface from this folder instead of the built-in one, for work on the page
+    #[arg(long, env = "SCOPE_UI_FOLDER", value_name = "FOLDER", hide = true)]
+    pub(crate) ui_folder: Option<PathBuf>,
     /// Compute threads of a model on the CPU [default: one less than cores, at most 8]
     #[arg(long, global = true, value_name = "N", env = "SCOPE_THREADS")]
     pub(crate) threads: Option<NonZeroUsize>,
+    /// What large models run on: auto (a GPU if there is one that works), cpu, cuda, or cuda:N for another GPU than the first
+    #[arg(long, global = true, value_name = "DEVICE", env = "SCOPE_DEVICE", value_parser = device)]
+    pub(crate) device: Option<DeviceChoice>,
     /// Log levels per target, e.g. info,scope_stream=debug
     #[arg(long, global = true, value_name = "LEVELS", env = "SCOPE_LOG")]
     pub(crate) log: Option<String>,
+}
+
+/// What large models run on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize)]
+#[serde(try_from = "String")]
+pub(crate) enum DeviceChoice {
+    /// A GPU if there is one that works.
+    #[default]
+    Auto,
+    Cpu,
+    /// The GPU of this number.
+    Cuda(usize),
+}
+
+impl fmt::Display for DeviceChoice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Auto => f.write_str("auto"),
+            Self::Cpu => f.write_str("cpu"),
+            Self::Cuda(number) => write!(f, "cuda:{number}"),
+        }
+    }
+}
+
+impl TryFrom<String> for DeviceChoice {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        device(&text)
+    }
+}
+
+fn device(text: &str) -> Result<DeviceChoice, String> {
+    let number = text.strip_prefix("cuda:").and_then(|number| number.parse().ok());
+    match (text, number) {
+        ("auto", _) => Ok(DeviceChoice::Auto),
+        ("cpu", _) => Ok(DeviceChoice::Cpu),
+        ("cuda", _) => Ok(DeviceChoice::Cuda(0)),
+        (_, Some(number)) => Ok(DeviceChoice::Cuda(number)),
+        _ => Err("write auto, cpu, cuda or cuda:N".into()),
+    }
 }
 
 fn frame_rate(text: &str) -> Result<f64, String> {

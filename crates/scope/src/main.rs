@@ -13,6 +13,7 @@ mod plugins;
 mod refusal;
 mod run;
 mod settings;
+mod setup_gpu;
 mod ui;
 
 use clap::FromArgMatches;
@@ -30,6 +31,7 @@ fn main() -> ExitCode {
         Some(Command::Pipelines) => pipelines(&cli.options).map(|()| ExitCode::SUCCESS),
         Some(Command::Plugins { command }) => plugins::run(&cli.options, command),
         Some(Command::Doctor { json }) => doctor::run(&cli.options, *json),
+        Some(Command::SetupGpu(args)) => setup_gpu::run(&cli.options, args),
         Some(Command::Models { command }) => models::run(&cli.options, command),
         Some(Command::Generate(args)) => generate::run(&cli.options, args),
         Some(Command::Bench(args)) => bench::run(&cli.options, args),

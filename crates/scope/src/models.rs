@@ -19,7 +19,7 @@ use std::time::Duration;
 use tokio::runtime::Runtime;
 
 /// How often the line on the terminal is redrawn.
-const REDRAW: Duration = Duration::from_millis(250);
+pub(crate) const REDRAW: Duration = Duration::from_millis(250);
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum ModelsCommand {
@@ -175,7 +175,7 @@ async fn show_progress(store: &Store, pipeline: &str) -> Result<(), DownloadEnde
     }
 }
 
-fn line(progress: &DownloadProgress) -> String {
+pub(crate) fn line(progress: &DownloadProgress) -> String {
     let filled = (progress.percentage / 5.0) as usize;
     let bar: String = (0..20).map(|cell| if cell < filled { '█' } else { '░' }).collect();
     let mut text = format!(
@@ -202,11 +202,11 @@ fn line(progress: &DownloadProgress) -> String {
 }
 
 /// Replaces the last line of the terminal. Nobody may be reading: that stops nothing.
-fn draw(text: &str) {
+pub(crate) fn draw(text: &str) {
     write!(std::io::stderr(), "\r\x1b[2K{text}").ok();
 }
 
-fn clear_line() {
+pub(crate) fn clear_line() {
     if std::io::stderr().is_terminal() {
         draw("");
     }
@@ -258,7 +258,7 @@ async fn remove(store: &Store, pipeline: &str, json: bool) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn print_json(document: &impl Serialize) -> Result<()> {
+pub(crate) fn print_json(document: &impl Serialize) -> Result<()> {
     writeln!(std::io::stdout(), "{}", serde_json::to_string_pretty(document)?)?;
     Ok(())
 }

@@ -51,7 +51,7 @@ fn library(dirs: &Dirs) -> Library {
 /// All pipelines: those that are built in, then those of plugins.
 pub(crate) fn registry(settings: &Settings) -> (Registry, Scan) {
     let mut registry =
-        Registry::with_models(&ModelFolder::new(&settings.config.dirs.models), settings.compute);
+        Registry::with_models(&ModelFolder::new(&settings.config.dirs.models), &settings.compute);
     let mut scan = library(&settings.config.dirs).scan();
     scan.register(&mut registry);
     (registry, scan)

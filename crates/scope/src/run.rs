@@ -4,6 +4,8 @@ use crate::cli::Options;
 use crate::settings::{self, Settings};
 use crate::{allocator, browser, plugins, ui};
 use anyhow::{Context, Result, anyhow};
+use scope_engine::cuda::libraries::find;
+use scope_pipelines::{Accelerator, Compute, Found};
 use scope_server::{Service, Stop, logs, router};
 use std::io::Write;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
@@ -29,9 +31,14 @@ pub(crate) fn serve(options: &Options) -> Result<ExitCode> {
     for broken in &plugins.broken {
         tracing::warn!("the plugin {} can't be used: {}", broken.name, broken.problem);
     }
-    let service = Service::new(settings.config.clone(), registry, ui::UI, log);
+    let interface = match &options.ui_folder {
+        Some(folder) => ui::from_folder(folder)?,
+        None => ui::UI,
+    };
+    let service = Service::new(settings.config.clone(), registry, interface, log);
     let service = service.with_context(|| format!("{} cannot be used", data.display()))?;
     let service = Arc::new(service.with_plugins(plugins));
+    tell_device(&settings.compute);
     let stop = runtime.block_on(until_stopped(&service, &settings))?;
     service.models.stop();
     let token = service.gate.credentials.token().to_owned();
@@ -42,6 +49,24 @@ pub(crate) fn serve(options: &Options) -> Result<ExitCode> {
         Stop::Restart if settings.managed => Ok(ExitCode::from(RESTART_EXIT_CODE)),
         Stop::Restart => replace_process(&token),
     }
+}
+
+/// Says in the log what large models will run on, and why not on a GPU. Asking the driver takes its time, so nobody waits
+/// for the answer.
+fn tell_device(compute: &Compute) {
+    let (Accelerator::IfThere(gpu) | Accelerator::Needed(gpu)) = &compute.accelerator else { return };
+    let (compute, folders) = (compute.clone(), gpu.library_folders.clone());
+    std::thread::spawn(move || match compute.find() {
+        Found::Gpu(name) => tracing::info!("large models run on {name}"),
+        // Most machines have no GPU, and nothing to be told about it.
+        Found::Cpu { reason } if find(&folders).driver.found().is_none() => {
+            tracing::debug!("large models run on the CPU: {}", reason.unwrap_or_default());
+        }
+        Found::Cpu { reason } => {
+            let reason = reason.unwrap_or_default();
+            tracing::info!("large models run on the CPU: {reason}; `scope doctor` says what to do");
+        }
+    });
 }
 
 /// A panic in any thread reaches the log file as well as the terminal.

@@ -1,11 +1,12 @@
 //! From command line, environment and file to a configuration.
 
-use crate::cli::Options;
+use crate::cli::{DeviceChoice, Options};
 use anyhow::{Context, Result, anyhow, bail};
-use scope_pipelines::Compute;
+use scope_pipelines::{Accelerator, Compute, Gpu};
 use scope_server::ice::{IceConfig, IceServer, Provider};
 use scope_server::logs::LogOptions;
 use scope_server::{Config, Dirs};
+use scope_store::GpuLibraries;
 use serde::Deserialize;
 use std::env;
 use std::net::IpAddr;
@@ -40,6 +41,7 @@ struct File {
     pipeline: Option<String>,
     no_load_ahead: bool,
     threads: Option<NonZeroUsize>,
+    device: Option<DeviceChoice>,
     log: Option<String>,
 }
 
@@ -85,9 +87,19 @@ fn merge(options: &Options, env: Env<'_>, home: &Path) -> Result<Settings> {
     config.download_hosts = either(&options.download_host, file.download_host);
     config.preload = options.pipeline.clone().or(file.pipeline).filter(|id| !id.is_empty());
     config.load_ahead = !options.no_load_ahead && !file.no_load_ahead;
+    let gpu = Gpu {
+        ordinal: 0,
+        library_folders: vec![GpuLibraries::folder_in(&data)],
+        kernel_cache: Some(data.join("kernels")),
+    };
     let compute = Compute {
         threads: options.threads.or(file.threads),
         free_memory: Some(scope_server::hardware::free_memory),
+        accelerator: match options.device.or(file.device).unwrap_or_default() {
+            DeviceChoice::Auto => Accelerator::IfThere(gpu),
+            DeviceChoice::Cpu => Accelerator::None,
+            DeviceChoice::Cuda(ordinal) => Accelerator::Needed(Gpu { ordinal, ..gpu }),
+        },
     };
     config.ice = ice(&either(&options.ice_server, file.ice_server), options.no_stun || file.no_stun, env)?;
     if config.max_sessions == 0 {

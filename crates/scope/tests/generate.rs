@@ -176,6 +176,30 @@ fn a_timeline_plays_as_the_same_changes_do_on_the_command_line() {
 }
 
 #[test]
+fn a_score_plays_as_the_same_changes_do_on_the_command_line() {
+    let home = tempfile::tempdir().unwrap();
+    let home = home.path();
+    let score = json!({
+        "format": "scope-score", "format_version": "1.0", "pipeline_id": "testcard", "mode": "text",
+        "load": {"width": 64, "height": 64, "loras": []}, "frames": 30, "exact": true,
+        "changes": [
+            {"frame": 0, "parameters": {"prompts": ["a cow"], "noise_scale": 0.4}},
+            {"frame": 15, "parameters": {"transition": {"target_prompts": ["a cat"], "num_steps": 2}}},
+        ],
+    });
+    std::fs::write(home.join("s.json"), score.to_string()).unwrap();
+    let played = document(home, &["generate", "--score", "s.json", "--hash-only", "--json"]);
+    assert_eq!((&played["pipeline"], &played["frames"]), (&json!("testcard"), &json!(30)));
+    let words =
+        ["--prompt", "a cow", "--change", "1s", "a cat", "--transition", "2", "--param", "noise_scale=0.4"];
+    let typed = document(home, &card(&[&words[..], &["--frames", "30", "--hash-only"]].concat()));
+    assert_eq!(played["sha256"], typed["sha256"]);
+    std::fs::write(home.join("bad.json"), score.to_string().replace("\"frame\":15", "\"frame\":-1")).unwrap();
+    let line = ["generate", "--score", "bad.json", "--hash-only"];
+    refused(home, &line, 3, &["bad.json: not a score"]);
+}
+
+#[test]
 fn families_take_every_load_parameter_and_noise_for_weights() {
     let home = tempfile::tempdir().unwrap();
     for id in ["streamdiffusionv2", "longlive", "krea-realtime-video", "reward-forcing", "memflow"] {
@@ -273,6 +297,40 @@ fn an_interrupted_video_plays_up_to_where_it_got() {
     let frames = FileSource::open(home.join("a.mp4")).unwrap().map(Result::unwrap).count();
     assert_eq!(made["frames"], frames);
     assert!(frames >= 5);
+}
+
+#[test]
+fn the_suite_measures_every_row_and_prints_a_table() {
+    let home = tempfile::tempdir().unwrap();
+    let home = home.path();
+    let tiny = [
+        "--device",
+        "cpu",
+        "--size",
+        "32x32",
+        "--load",
+        "random_weights=tiny",
+        "--chunks",
+        "1",
+        "--warmup",
+        "0",
+    ];
+    let document = document(home, &[&["bench", "--suite", "--json"], &tiny[..]].concat());
+    let rows = document["rows"].as_array().unwrap();
+    assert!(rows.len() >= 9);
+    for row in rows {
+        assert!(row["report"]["fps"].as_f64().is_some_and(|fps| fps > 0.0), "{row}");
+        assert!(row["report"]["prompt_seconds"].as_f64().is_some_and(|time| time > 0.0), "{row}");
+    }
+    // What does not fit is told in its row, and the others go on.
+    let output = scope(home).args(["bench", "--suite", "--size", "33x32"]).args(&tiny[4..]).output().unwrap();
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(
+        text.lines().filter(|line| line.contains("33×32") && line.contains("width")).count(),
+        rows.len(),
+        "{text}"
+    );
 }
 
 #[test]

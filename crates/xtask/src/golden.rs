@@ -22,9 +22,12 @@ fn cases(folder: &Path) -> Result<PathBuf> {
     let shown = folder.display();
     let folder = fs::canonicalize(folder).with_context(|| format!("looking for the folder {shown}"))?;
     let mut entries = folder.read_dir().with_context(|| format!("reading {shown}"))?;
-    let is_case = |path: &Path| path.extension().is_some_and(|extension| extension == "safetensors");
+    let is_case = |path: &Path| {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        name.ends_with(".safetensors") || name.ends_with(".safetensors.gz")
+    };
     if !entries.any(|entry| entry.is_ok_and(|entry| is_case(&entry.path()))) {
-        bail!("{shown} holds no case: a case is NAME.json beside NAME.safetensors");
+        bail!("{shown} holds no case: a case is NAME.json beside NAME.safetensors or NAME.safetensors.gz");
     }
     Ok(folder)
 }

@@ -30,7 +30,11 @@ const COMMANDS: &[(&str, &[&str], &str)] = &[
         "formatting, repository rules, licences, spelling, clippy",
     ),
     ("web", &["web"], "install, lint, types, unit tests and build of the web app"),
-    ("test", &["test", "docs", "fuzz"], "Rust tests, documentation, fuzz targets compile"),
+    (
+        "test",
+        &["test", "docs", "kernels", "fuzz"],
+        "Rust tests, documentation; GPU kernels and fuzz targets compile",
+    ),
     ("e2e", &["web", "build", "stories", "clients"], "build, then browser stories and other WebRTC clients"),
 ];
 

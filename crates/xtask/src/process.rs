@@ -56,7 +56,7 @@ impl Context {
 /// Adds `--locked` to the commands that resolve dependencies, right after their name: what follows `--` is not for cargo.
 fn locked<'a>(args: &[&'a str]) -> Vec<&'a str> {
     let mut args = args.to_vec();
-    if matches!(args.first(), Some(&("build" | "check" | "clippy" | "doc" | "test"))) {
+    if matches!(args.first(), Some(&("build" | "check" | "clippy" | "doc" | "run" | "test"))) {
         args.insert(1, "--locked");
     }
     args

@@ -54,6 +54,7 @@ pub(crate) const STEPS: &[Step] = &[
         c.cargo(&["test", "--release", "--workspace"]).map(|()| Passed)
     }),
     step("docs", "rustdoc, warnings are errors", docs),
+    step("kernels", "GPU kernels compile for every architecture without a word (NVRTC; no GPU)", kernels),
     step("build", "the product", |c| c.cargo(&["build", "--release"]).map(|()| Passed)),
     step("fuzz", "fuzz targets compile", fuzz),
     Step {
@@ -86,7 +87,7 @@ fn web(context: &Context) -> Result<Outcome> {
     if tools::npm_install_needed(&folder, context.ci) {
         run(program(&folder, "npm").args(["ci", "--no-audit", "--no-fund"]))?;
     }
-    let scripts = ["lint", "typecheck", "test", "build"];
+    let scripts = ["lint", "typecheck", "test", "build", "budget"];
     run_every(scripts.map(|script| {
         let mut command = program(&folder, "npm");
         command.args(["run", "--silent", script]);
@@ -97,6 +98,23 @@ fn web(context: &Context) -> Result<Outcome> {
 fn docs(context: &Context) -> Result<Outcome> {
     let mut command = context.cargo_command(&["doc", "--release", "--workspace", "--no-deps"]);
     run(command.env("RUSTDOCFLAGS", "-Dwarnings"))?;
+    Ok(Passed)
+}
+
+fn kernels(context: &Context) -> Result<Outcome> {
+    let Some(nvrtc) = tools::nvrtc(context)? else {
+        return Ok(Skipped("NVRTC is not installed".to_owned()));
+    };
+    let mut command = context.cargo_command(&[
+        "run",
+        "--release",
+        "--package",
+        "scope-engine",
+        "--example",
+        "kernels",
+        "--",
+    ]);
+    run(command.args([nvrtc, context.target.join("kernels")]))?;
     Ok(Passed)
 }
 

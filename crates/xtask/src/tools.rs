@@ -1,8 +1,9 @@
 //! Programs that the steps need, pinned, and how they get here. Nothing is installed when `--no-install` was given.
 
+use std::fs;
 use std::path::{Path, PathBuf};
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 
 use crate::process::{Context, capture, on_path, program, run};
 use crate::steps::Outcome::{self, Passed, Skipped};
@@ -100,6 +101,39 @@ pub(crate) fn clients_python(context: &Context, folder: &Path) -> Result<Option<
     Ok(python_environment(context, "clients", &packages)?.map(|folder| folder.join("bin/python")))
 }
 
+/// The Python packages with NVRTC in them: the wheel that `scope setup-gpu` takes it from, pinned by the same checksums.
+pub(crate) fn nvrtc(context: &Context) -> Result<Option<PathBuf>> {
+    let table = context.root.join("crates/store/src/gpu/packages.toml");
+    let text = fs::read_to_string(&table).with_context(|| format!("reading {}", table.display()))?;
+    let requirement = requirement(&text, "nvidia-cuda-nvrtc")
+        .with_context(|| format!("{} has no nvidia-cuda-nvrtc", table.display()))?;
+    let file = context.target.join("nvrtc.txt");
+    fs::write(&file, requirement).with_context(|| format!("writing {}", file.display()))?;
+    let file = file.to_string_lossy();
+    let arguments = ["--no-deps", "--require-hashes", "--only-binary", ":all:", "--requirement", &file];
+    let folder = python_environment(context, "nvrtc", &arguments)
+        .context("NVRTC comes from PyPI, once; run this again with a network")?;
+    let Some(lib) = folder.map(|folder| folder.join("lib")) else { return Ok(None) };
+    let pythons = lib.read_dir().with_context(|| format!("reading {}", lib.display()))?;
+    let mut packages = pythons.flatten().map(|python| python.path().join("site-packages"));
+    Ok(packages.find(|packages| packages.join("nvidia").is_dir()))
+}
+
+/// A line for pip that asks for a package of the table in its version and with one of its checksums.
+fn requirement(table: &str, name: &str) -> Option<String> {
+    let packages = table.split("[[package]]").skip(1);
+    let value = |line: &str, key: &str| {
+        let value = line.strip_prefix(key)?.trim_start().strip_prefix('=')?;
+        Some(value.trim().trim_matches('"').to_owned())
+    };
+    let all =
+        |package: &str, key: &str| package.lines().filter_map(|line| value(line, key)).collect::<Vec<_>>();
+    let package = packages.into_iter().find(|package| all(package, "name") == [name])?;
+    let version = all(package, "version").pop()?;
+    let hashes = all(package, "sha256").into_iter().map(|hash| format!(" --hash=sha256:{hash}"));
+    Some(format!("{name}=={version}{}\n", hashes.collect::<String>()))
+}
+
 /// A virtual environment below the target folder; pip sees to it that its packages are the pinned ones.
 fn python_environment(context: &Context, name: &str, packages: &[&str]) -> Result<Option<PathBuf>> {
     let folder = context.target.join("python").join(name);
@@ -121,5 +155,24 @@ pub(crate) fn npm_install_needed(web: &Path, ci: bool) -> bool {
     match (modified("node_modules/.package-lock.json"), modified("package-lock.json")) {
         (Ok(installed), Ok(wanted)) => ci || wanted > installed,
         _ => true,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_package_is_asked_for_with_the_checksums_of_the_table() {
+        let table = include_str!("../../store/src/gpu/packages.toml");
+        let line = requirement(table, "nvidia-cuda-nvrtc").unwrap();
+        assert!(line.starts_with("nvidia-cuda-nvrtc==13."), "{line}");
+        assert_eq!(line.matches(" --hash=sha256:").count(), 3, "{line}");
+        assert!(
+            line.split_whitespace().skip(1).all(|hash| hash.len() == "--hash=sha256:".len() + 64),
+            "{line}"
+        );
+        assert!(!line.contains(&requirement(table, "nvidia-cublas").unwrap()[30..60]));
+        assert_eq!(requirement(table, "nvidia-nothing"), None);
     }
 }

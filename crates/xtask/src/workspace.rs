@@ -58,6 +58,7 @@ pub(crate) fn check(context: &Context) -> Result<Outcome> {
     problems.extend(lint_problems(&context.metadata));
     problems.extend(readme_problems(&context.metadata));
     problems.extend(file_problems(&context.root)?);
+    problems.extend(stale_lock(&context.root));
     list_duplicates(&context.root);
     for problem in &problems {
         println!("error: {problem}");
@@ -170,6 +171,17 @@ fn forbidden_words(path: &str, content: &str) -> Vec<&'static str> {
 }
 
 /// Crates that are built in several versions: information, no failure.
+/// The fuzz targets are a workspace of their own, so building ours does not keep their lock file in step.
+fn stale_lock(root: &Path) -> Option<String> {
+    let manifest = "fuzz/Cargo.toml";
+    if !root.join(manifest).is_file() {
+        return None;
+    }
+    let args = ["metadata", "--locked", "--format-version", "1", "--manifest-path", manifest];
+    let error = capture(root, "cargo", args).err()?;
+    Some(format!("{error:#}\n  `cargo update --workspace --manifest-path {manifest}` renews its lock file"))
+}
+
 fn list_duplicates(root: &Path) {
     let args =
         ["tree", "--workspace", "--duplicates", "--depth", "0", "--edges", "normal", "--prefix", "none"];

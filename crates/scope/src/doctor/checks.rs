@@ -1,9 +1,11 @@
 //! The checks, each on its own.
 
 use super::Check;
+use super::gpu::Gpu;
 use crate::{browser, ui};
 use scope_server::Config;
 use scope_server::hardware;
+use scope_store::{Disk, RealDisk};
 use std::fs;
 use std::net::{TcpListener, UdpSocket};
 use std::path::Path;
@@ -14,8 +16,10 @@ const LOW_DISK_GIB: f64 = 5.0;
 /// Less than this and larger pipelines do not fit.
 const LOW_MEMORY_GIB: f64 = 4.0;
 
-pub(crate) fn all(config: &Config) -> Vec<Check> {
-    let mut checks = vec![cpu(), memory(), gpu(), ffmpeg(), interface()];
+pub(crate) fn all(config: &Config, gpu: &Gpu) -> Vec<Check> {
+    let mut checks = vec![system(), cpu(), memory()];
+    checks.extend(gpu.checks());
+    checks.extend([ffmpeg(), interface()]);
     let dirs = &config.dirs;
     for (name, dir) in [
         ("data directory", &dirs.data),
@@ -25,8 +29,26 @@ pub(crate) fn all(config: &Config) -> Vec<Check> {
     ] {
         checks.push(directory(name, dir));
     }
-    checks.extend([disk(&dirs.data), port(config), udp(), screen()]);
+    checks.push(disk("disk space", &dirs.data));
+    if !dirs.models.starts_with(&dirs.data) {
+        checks.push(disk("models disk", &dirs.models));
+    }
+    checks.extend([port(config), udp(), screen()]);
     checks
+}
+
+fn system() -> Check {
+    let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
+    let release = read("/etc/os-release");
+    let name = release.lines().find_map(|line| line.strip_prefix("PRETTY_NAME="));
+    let name = name.map_or(std::env::consts::OS, |name| name.trim_matches('"'));
+    let kernel = read("/proc/sys/kernel/osrelease");
+    let kernel = Some(kernel.trim()).filter(|it| !it.is_empty()).map(|it| format!(" · kernel {it}"));
+    let found = format!("{name} · {}{}", std::env::consts::ARCH, kernel.unwrap_or_default());
+    if cfg!(target_os = "linux") {
+        return Check::ok("system", found);
+    }
+    Check::limited("system", found, "Scope is tested on Linux; say what does not work here")
 }
 
 fn cpu() -> Check {
@@ -81,22 +103,6 @@ fn memory() -> Check {
     Check::ok("memory", found)
 }
 
-fn gpu() -> Check {
-    let gpus = hardware::nvidia_gpus();
-    if let Some(first) = gpus.first() {
-        let more = if gpus.len() > 1 { format!(" and {} more", gpus.len() - 1) } else { String::new() };
-        let found =
-            format!("{} · {:.0} GiB · driver {}{more}", first.name, first.memory_mib / 1024.0, first.driver);
-        return Check::ok("GPU", found);
-    }
-    if Path::new("/proc/driver/nvidia/version").exists() {
-        let advice = "run nvidia-smi to see why; in a container, pass the GPU with --gpus all";
-        return Check::limited("GPU", "an NVIDIA driver is loaded but shows no GPU", advice);
-    }
-    let advice = "pipelines for the CPU work; for the large models install an NVIDIA GPU with its driver";
-    Check::limited("GPU", "no NVIDIA driver", advice)
-}
-
 fn ffmpeg() -> Check {
     match hardware::output_of("ffmpeg", &["-version"]) {
         Some(text) => Check::ok(
@@ -136,18 +142,15 @@ fn directory(name: &'static str, dir: &Path) -> Check {
     }
 }
 
-fn disk(dir: &Path) -> Check {
-    let existing = dir.ancestors().find(|it| it.exists()).unwrap_or(dir);
-    let text = hardware::output_of("df", &["-Pk", &existing.to_string_lossy()]).unwrap_or_default();
-    let free = text.lines().nth(1).and_then(|line| line.split_whitespace().nth(3)?.parse::<f64>().ok());
-    match free.map(|kib| kib / f64::from(1 << 20)) {
-        None => Check::limited("disk space", "unknown on this system", "make sure that some GiB are free"),
-        Some(gib) if gib < LOW_DISK_GIB => Check::limited(
-            "disk space",
+fn disk(name: &'static str, dir: &Path) -> Check {
+    match RealDisk.free_bytes(dir).map(|bytes| bytes as f64 / f64::from(1 << 30)) {
+        Err(_) => Check::limited(name, "unknown on this system", "make sure that some GiB are free"),
+        Ok(gib) if gib < LOW_DISK_GIB => Check::limited(
+            name,
             format!("{gib:.1} GiB free"),
-            "free some space, or choose another disk with --data-dir",
+            "free some space, or choose another disk with --data-dir or --models-dir",
         ),
-        Some(gib) => Check::ok("disk space", format!("{gib:.0} GiB free")),
+        Ok(gib) => Check::ok(name, format!("{gib:.0} GiB free")),
     }
 }
 
@@ -221,6 +224,15 @@ mod tests {
         let mut config = Config::new(home.path());
         config.port = taken.local_addr().unwrap().port();
         assert_eq!(port(&config).outcome, Outcome::Failed);
+    }
+
+    #[test]
+    fn the_disk_of_a_folder_that_is_not_there_yet_is_that_of_its_parents() {
+        let home = tempfile::tempdir().unwrap();
+        for dir in [home.path(), &home.path().join("a/b")] {
+            let found = disk("disk space", dir).found;
+            assert!(found.ends_with("GiB free"), "{found}");
+        }
     }
 
     #[test]

@@ -1,11 +1,13 @@
 //! `scope doctor`: what this machine can do, and how to get what is missing.
 
 mod checks;
+mod gpu;
 
 use crate::cli::Options;
 use crate::settings;
 use anyhow::Result;
 use serde::Serialize;
+use std::borrow::Cow;
 use std::io::Write;
 use std::process::ExitCode;
 
@@ -25,7 +27,7 @@ pub(crate) enum Outcome {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub(crate) struct Check {
     /// What.
-    pub(crate) name: &'static str,
+    pub(crate) name: Cow<'static, str>,
     pub(crate) outcome: Outcome,
     /// What was found.
     pub(crate) found: String,
@@ -34,31 +36,48 @@ pub(crate) struct Check {
 }
 
 impl Check {
-    fn ok(name: &'static str, found: impl Into<String>) -> Self {
-        Self { name, outcome: Outcome::Ok, found: found.into(), advice: None }
+    fn ok(name: impl Into<Cow<'static, str>>, found: impl Into<String>) -> Self {
+        Self { name: name.into(), outcome: Outcome::Ok, found: found.into(), advice: None }
     }
 
-    fn limited(name: &'static str, found: impl Into<String>, advice: impl Into<String>) -> Self {
-        Self { name, outcome: Outcome::Limited, found: found.into(), advice: Some(advice.into()) }
+    fn limited(
+        name: impl Into<Cow<'static, str>>,
+        found: impl Into<String>,
+        advice: impl Into<String>,
+    ) -> Self {
+        Self {
+            name: name.into(),
+            outcome: Outcome::Limited,
+            found: found.into(),
+            advice: Some(advice.into()),
+        }
     }
 
-    fn failed(name: &'static str, found: impl Into<String>, advice: impl Into<String>) -> Self {
-        Self { name, outcome: Outcome::Failed, found: found.into(), advice: Some(advice.into()) }
+    fn failed(
+        name: impl Into<Cow<'static, str>>,
+        found: impl Into<String>,
+        advice: impl Into<String>,
+    ) -> Self {
+        Self { name: name.into(), outcome: Outcome::Failed, found: found.into(), advice: Some(advice.into()) }
     }
 }
 
 /// Looks at everything and prints it; fails when the server could not do its work.
 pub(crate) fn run(options: &Options, json: bool) -> Result<ExitCode> {
-    let checks = match settings::from_process(options) {
-        Ok(settings) => checks::all(&settings.config),
+    let (checks, gpu) = match settings::from_process(options) {
+        Ok(settings) => {
+            let gpu = gpu::Gpu::look(&settings.config.dirs.data);
+            (checks::all(&settings.config, &gpu), Some(gpu.document()))
+        }
         Err(error) => {
-            vec![Check::failed("configuration", format!("{error:#}"), "correct it, or remove the option")]
+            let advice = "correct it, or remove the option";
+            (vec![Check::failed("configuration", format!("{error:#}"), advice)], None)
         }
     };
     let failed = checks.iter().any(|check| check.outcome == Outcome::Failed);
     let mut out = std::io::stdout().lock();
     if json {
-        let document = serde_json::json!({"ok": !failed, "checks": checks});
+        let document = serde_json::json!({"ok": !failed, "checks": checks, "gpu": gpu});
         writeln!(out, "{}", serde_json::to_string_pretty(&document)?)?;
     } else {
         write!(out, "{}", table(&checks))?;

@@ -13,8 +13,11 @@ use aws_lc_rs::digest;
 use output::Outputs;
 use scope_frame::Frame;
 use scope_pipelines::prompt::parse_prompts;
-use scope_pipelines::{InputMode, ParameterError, PipelineSchema, check_load_parameters, check_parameters};
+use scope_pipelines::{
+    InputMode, ParameterError, PipelineSchema, Place, check_load_parameters, check_parameters,
+};
 use scope_stream::offline::{Clip, FileClip, Offline, OfflineError, OfflineSpec};
+use scope_stream::score::{self, Score};
 use scope_stream::script::{Change, Moment, Script};
 use scope_stream::timeline::{self, Settings, Timeline};
 use serde_json::{Map, Value, json};
@@ -28,6 +31,9 @@ use std::time::{Duration, Instant};
 
 /// Frames of a video whose length nobody says.
 const FRAMES: u64 = 96;
+/// Longest file that is read.
+const MAX_BYTES: usize =
+    if score::MAX_BYTES > timeline::MAX_BYTES { score::MAX_BYTES } else { timeline::MAX_BYTES };
 /// How often the terminal is told how far it is.
 const PROGRESS_INTERVAL: Duration = Duration::from_millis(200);
 
@@ -48,18 +54,26 @@ struct Summary {
 }
 
 pub(crate) fn run(options: &Options, args: &GenerateArgs) -> Result<ExitCode> {
-    let timeline = args.timeline.as_deref().map(read_timeline).transpose()?;
+    let timeline = args.timeline.as_deref().map(|path| read(path, Timeline::parse)).transpose()?;
+    let score = args.score.as_deref().map(|path| read(path, Score::parse)).transpose()?;
     let machine = settings::from_process(options)?;
-    let compute = machine.compute;
+    let compute = machine.compute.clone();
     let (registry, _) = plugins::registry(&machine);
-    let from_file = timeline.as_ref().and_then(|timeline| timeline.pipeline_id.as_deref());
+    let from_timeline = timeline.as_ref().and_then(|timeline| timeline.pipeline_id.as_deref());
+    let from_file = score.as_ref().and_then(|score| score.pipeline_id.as_deref()).or(from_timeline);
     let pipeline = model::pipeline(&registry, options.pipeline.as_deref().or(from_file))?;
     let schema = pipeline.schema();
     let mode = model::mode(&args.model, schema)?;
-    let settings = settings(timeline.as_ref(), schema, mode)?;
+    let settings = match &score {
+        Some(score) => score_settings(score, schema, mode)?,
+        None => settings(timeline.as_ref(), schema, mode)?,
+    };
     let parameters = model::parameters(&args.model, schema, settings.parameters)?;
     let params = model::load_parameters(&args.model, schema, settings.load)?;
-    let script = script(args, timeline.as_ref(), schema, parameters.contains_key("prompts"))?;
+    let script = match &score {
+        Some(score) => score.script(schema).map_err(|error| Refusal::input(error.to_string()))?,
+        None => script(args, timeline.as_ref(), schema, parameters.contains_key("prompts"))?,
+    };
     let destinations = output::destinations(args)?;
 
     let interrupt = Interrupt::listen().context("cannot listen for Ctrl-C")?;
@@ -73,6 +87,7 @@ pub(crate) fn run(options: &Options, args: &GenerateArgs) -> Result<ExitCode> {
     let limit = args
         .frames
         .map(NonZeroU64::get)
+        .or_else(|| score.as_ref().map(|score| score.frames).filter(|frames| *frames > 0))
         .or_else(|| played.map(|length| (length.as_secs_f64() * frame_rate).ceil() as u64));
     // A clip that the video outlasts begins again.
     let clip = if limit.is_some() { model::clip(&args.model, true, text_rate)? } else { clip };
@@ -106,13 +121,31 @@ pub(crate) fn run(options: &Options, args: &GenerateArgs) -> Result<ExitCode> {
     Ok(if summary.interrupted { ExitCode::from(interrupt::EXIT_CODE) } else { ExitCode::SUCCESS })
 }
 
-fn read_timeline(path: &Path) -> Result<Timeline, Refusal> {
+/// Reads a file that is no longer than any timeline or score.
+fn read<T, E: std::fmt::Display>(path: &Path, parse: impl Fn(&[u8]) -> Result<T, E>) -> Result<T, Refusal> {
     let refuse = |problem: &dyn std::fmt::Display| Refusal::input(format!("{}: {problem}", path.display()));
     let file = File::open(path).map_err(|error| refuse(&error))?;
     let mut bytes = Vec::new();
     // One byte more than fits is enough to see that it does not.
-    file.take(timeline::MAX_BYTES as u64 + 1).read_to_end(&mut bytes).map_err(|error| refuse(&error))?;
-    Timeline::parse(&bytes).map_err(|error| refuse(&error))
+    file.take(MAX_BYTES as u64 + 1).read_to_end(&mut bytes).map_err(|error| refuse(&error))?;
+    parse(&bytes).map_err(|error| refuse(&error))
+}
+
+/// What a score's model was loaded with; says what keeps its frames from being the same.
+fn score_settings(score: &Score, schema: &PipelineSchema, mode: InputMode) -> Result<Settings, Refusal> {
+    if score.mode == InputMode::Video && mode == InputMode::Text {
+        return Err(Refusal::usage("the score was made over a video: name it with --input"));
+    }
+    if score.pipeline_id.as_deref().is_some_and(|id| id != schema.id) {
+        return Err(Refusal::usage(format!("the score was made with another pipeline than {}", schema.id)));
+    }
+    if let Some(why) = score.why_not.as_deref().filter(|_| !score.exact) {
+        writeln!(std::io::stderr(), "scope: these are not the very same frames: {why}").ok();
+    }
+    // Loading ignores what it does not know; what a client sent along is no reason to refuse.
+    let known = |key: &str| key == "base_seed" || schema.place(key) == Place::Load;
+    let load = score.load.clone().into_iter().filter(|(key, _)| known(key)).collect();
+    Ok(Settings { load, ..Settings::default() })
 }
 
 /// A file's settings, where they were made for this pipeline; says which mean nothing here.
@@ -167,7 +200,7 @@ fn script(
     let has_others = has_prompts && args.prompt.is_empty();
     if timeline.is_none() && schema.supports_prompts && !has_others {
         let prompts = opening(args, schema)?;
-        script.push(Change { at: Moment::Frame(0), parameters: map("prompts", prompts) });
+        script.push(Change::new(Moment::Frame(0), map("prompts", prompts)));
     }
     for (when, text) in changes {
         let prompts = json!([{"text": text, "weight": 1.0}]);
@@ -177,13 +210,13 @@ fn script(
         };
         let parameters =
             check_parameters(parameters, schema).map_err(|problems| model::refused("--change", &problems))?;
-        script.push(Change { at: when.0, parameters });
+        script.push(Change::new(when.0, parameters));
     }
     let changes = args.parameter_changes();
     for (when, pair) in changes.map_err(|error| Refusal::usage(format!("--change-param {error}")))? {
         let parameters = check_parameters(map(&pair.key, pair.value), schema)
             .map_err(|problems| model::refused("--change-param", &problems))?;
-        script.push(Change { at: when.0, parameters });
+        script.push(Change::new(when.0, parameters));
     }
     Ok(script)
 }

@@ -1,11 +1,13 @@
 //! `scope bench`: how fast a pipeline runs on this machine, and what it costs.
 
+mod suite;
+
 use crate::cli::{BenchArgs, Options};
 use crate::model::{self, LocalFiles};
 use crate::refusal::Refusal;
 use crate::{plugins, settings};
 use anyhow::{Result, anyhow};
-use scope_pipelines::Place;
+use scope_pipelines::{Found, Place, memory_use, profile};
 use scope_stream::offline::{Clip, Offline, OfflineSpec};
 use scope_stream::script::Script;
 use serde::Serialize;
@@ -41,6 +43,19 @@ struct Stage {
     time_ms: Spread,
 }
 
+/// Where a GPU's time and memory went. The times are of further chunks, in which the GPU waits after each stage.
+#[derive(Debug, Serialize)]
+struct GpuReport {
+    current_mib: f64,
+    peak_mib: f64,
+    /// A chunk's time from its beginning to its last frame.
+    chunk_ms: f64,
+    /// A chunk's stages.
+    stages_ms: Vec<(&'static str, f64)>,
+    /// Kinds of work in a chunk: time on the device, and pieces.
+    work_ms: Vec<(&'static str, f64, usize)>,
+}
+
 /// Memory of the process in MiB, where the system tells.
 #[derive(Debug, Serialize)]
 struct Memory {
@@ -53,21 +68,33 @@ struct Report {
     pipeline: String,
     width: u32,
     height: u32,
+    /// Compute threads of models on the CPU.
     threads: usize,
+    /// What it ran on, in words.
+    device: String,
     chunks: usize,
     frames: u64,
     fps: f64,
     load_seconds: f64,
     /// From a loaded model to the frames of the first chunk.
     first_frame_seconds: f64,
+    /// From another prompt to the first frames that show it, if it came between two chunks.
+    prompt_seconds: Option<f64>,
     chunk_ms: Spread,
     stages_ms: Vec<Stage>,
+    gpu: Option<GpuReport>,
     memory: Option<Memory>,
 }
 
+/// Chunks before those that are measured.
+const WARMUP: u64 = 4;
+
 pub(crate) fn run(options: &Options, args: &BenchArgs) -> Result<ExitCode> {
+    if args.suite {
+        return suite::run(options, args);
+    }
     let machine = settings::from_process(options)?;
-    let compute = machine.compute;
+    let compute = machine.compute.clone();
     let (registry, _) = plugins::registry(&machine);
     let pipeline = model::pipeline(&registry, options.pipeline.as_deref())?;
     let schema = pipeline.schema();
@@ -100,7 +127,14 @@ pub(crate) fn run(options: &Options, args: &BenchArgs) -> Result<ExitCode> {
     let clip = clip.map(|clip| Box::new(clip) as Clip<'_>);
     let spec =
         OfflineSpec { mode, parameters, script: Script::default(), frame_rate, clip, assets: &LocalFiles };
-    let measured = measure(Offline::new(generator, spec), args, started)?;
+    let mut run = Offline::new(generator, spec);
+    let measured = measure(&mut run, args, started)?;
+    let prompt_time = if schema.supports_prompts { Some(change_prompt(&mut run)?) } else { None };
+    let found = compute.find();
+    let gpu = match &found {
+        Found::Gpu(_) => gpu_report(&mut run)?,
+        Found::Cpu { .. } => None,
+    };
     let frames = measured.frames;
     let whole: Duration = measured.chunks.iter().sum();
     let nothing = || anyhow!("{} made no frame", schema.id);
@@ -109,17 +143,23 @@ pub(crate) fn run(options: &Options, args: &BenchArgs) -> Result<ExitCode> {
         width: measured.size.ok_or_else(nothing)?.0,
         height: measured.size.ok_or_else(nothing)?.1,
         threads: compute.threads().get(),
+        device: match (&gpu, found) {
+            (Some(_), Found::Gpu(name)) => name,
+            _ => format!("{} CPU threads", compute.threads()),
+        },
         chunks: measured.chunks.len(),
         frames,
         fps: (frames as f64 / whole.as_secs_f64().max(1e-9) * 100.0).round() / 100.0,
         load_seconds: seconds(load_time),
         first_frame_seconds: seconds(measured.first.ok_or_else(nothing)?),
+        prompt_seconds: prompt_time.map(seconds),
         chunk_ms: Spread::of(measured.chunks).ok_or_else(nothing)?,
         stages_ms: measured
             .stages
             .into_iter()
             .filter_map(|(name, times)| Some(Stage { name, time_ms: Spread::of(times)? }))
             .collect(),
+        gpu,
         memory: memory(),
     };
     let mut out = std::io::stdout().lock();
@@ -144,9 +184,10 @@ struct Measured {
     stages: Vec<(&'static str, Vec<Duration>)>,
 }
 
-fn measure(mut run: Offline<'_>, args: &BenchArgs, started: Instant) -> Result<Measured> {
+fn measure(run: &mut Offline<'_>, args: &BenchArgs, started: Instant) -> Result<Measured> {
     let mut measured = Measured::default();
-    for index in 0..args.warmup.saturating_add(args.chunks.get()) {
+    let warmup = args.warmup.unwrap_or(WARMUP);
+    for index in 0..warmup.saturating_add(args.chunks.get()) {
         let began = Instant::now();
         let Some(chunk) = run.next_chunk()? else { break };
         let took = began.elapsed();
@@ -154,7 +195,7 @@ fn measure(mut run: Offline<'_>, args: &BenchArgs, started: Instant) -> Result<M
             measured.size = Some(frame.image.size());
             measured.first.get_or_insert_with(|| started.elapsed());
         }
-        if index < args.warmup {
+        if index < warmup {
             continue;
         }
         measured.chunks.push(took);
@@ -169,10 +210,55 @@ fn measure(mut run: Offline<'_>, args: &BenchArgs, started: Instant) -> Result<M
     Ok(measured)
 }
 
+/// The time of a chunk that brings another prompt.
+fn change_prompt(run: &mut Offline<'_>) -> Result<Duration> {
+    let prompts = json!([{"text": "a lighthouse in a storm, seen from the sea", "weight": 1.0}]);
+    run.change(Map::from_iter([("prompts".to_owned(), prompts)]));
+    let began = Instant::now();
+    run.next_chunk()?;
+    Ok(began.elapsed())
+}
+
+/// Some more chunks, with the GPU's own clock; `None` where it did nothing.
+fn gpu_report(run: &mut Offline<'_>) -> Result<Option<GpuReport>> {
+    const CHUNKS: u32 = 3;
+    let memory = memory_use();
+    let began = Instant::now();
+    let (stages, work) = profile(|| -> Result<_> {
+        let mut stages: Vec<(&'static str, Duration)> = Vec::new();
+        for _ in 0..CHUNKS {
+            let Some(chunk) = run.next_chunk()? else { break };
+            for (name, time) in chunk.stages {
+                match stages.iter_mut().find(|(known, _)| *known == name) {
+                    Some((_, sum)) => *sum += time,
+                    None => stages.push((name, time)),
+                }
+            }
+        }
+        Ok(stages)
+    });
+    let took = began.elapsed();
+    if work.is_empty() {
+        return Ok(None);
+    }
+    let per_chunk = |time: Duration| ((time / CHUNKS).as_secs_f64() * 1e6).round() / 1e3;
+    let mib = |bytes: u64| (bytes as f64 / f64::from(1 << 20) * 10.0).round() / 10.0;
+    Ok(Some(GpuReport {
+        current_mib: mib(memory.bytes),
+        peak_mib: mib(memory.peak),
+        chunk_ms: per_chunk(took),
+        stages_ms: stages?.into_iter().map(|(name, time)| (name, per_chunk(time))).collect(),
+        work_ms: work
+            .into_iter()
+            .map(|(work, (time, count))| (work.name(), per_chunk(time), count / CHUNKS as usize))
+            .collect(),
+    }))
+}
+
 fn table(report: &Report) -> String {
     let mut text = format!(
-        "{} {}×{}, {} compute threads: {} frames a second\n\n",
-        report.pipeline, report.width, report.height, report.threads, report.fps
+        "{} {}×{}, {}: {} frames a second\n\n",
+        report.pipeline, report.width, report.height, report.device, report.fps
     );
     text += &format!("{:<10} {:>10} {:>10}\n", "ms", "median", "p95");
     let chunk = [("chunk", &report.chunk_ms)];
@@ -183,6 +269,20 @@ fn table(report: &Report) -> String {
         "\nover {} chunks, {} frames; loaded in {} s, first frames {} s later\n",
         report.chunks, report.frames, report.load_seconds, report.first_frame_seconds
     );
+    if let Some(seconds) = report.prompt_seconds {
+        text += &format!("another prompt is in the frames {seconds} s later\n");
+    }
+    if let Some(gpu) = &report.gpu {
+        text += &format!("\nwith the GPU waiting after each stage, {} ms a chunk\n", gpu.chunk_ms);
+        for (name, ms) in gpu.stages_ms.iter().filter(|(_, ms)| *ms > 0.0) {
+            text += &format!("{name:<12} {ms:>10.3}\n");
+        }
+        text += &format!("\n{:<12} {:>10} {:>8}\n", "on the GPU", "ms", "pieces");
+        for (name, ms, count) in &gpu.work_ms {
+            text += &format!("{name:<12} {ms:>10.3} {count:>8}\n");
+        }
+        text += &format!("GPU memory {:.0} MiB, at most {:.0} MiB\n", gpu.current_mib, gpu.peak_mib);
+    }
     if let Some(memory) = &report.memory {
         text += &format!("memory {:.0} MiB, at most {:.0} MiB\n", memory.current_mib, memory.peak_mib);
     }
