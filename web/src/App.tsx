@@ -1,13 +1,19 @@
 import { Tooltip } from 'radix-ui'
 import { useEffect } from 'react'
-import { LogsDrawer } from './features/logs/LogsDrawer'
-import { ModelsSheet } from './features/models/ModelsSheet'
-import { handleKey } from './features/shell/commands'
+import { LazyAgain } from './features/again/LazyAgain'
+import { Graph } from './features/graph/Graph'
+import { Library } from './features/library/Library'
+import { LazyProjectDialogs } from './features/project/LazyDialogs'
 import { DropZone } from './features/shell/DropZone'
 import { Gate } from './features/shell/Gate'
+import { handleKey } from './features/shell/keys'
 import { LiveRegion, Notices } from './features/shell/Notices'
 import { Perform } from './features/shell/Perform'
-import { ShortcutSheet } from './features/shell/ShortcutSheet'
+import { Panels } from './features/shell/panels'
+import { Lazily, lazyPanel } from './ui/Lazily'
+
+/** Nobody clicks with the right button before the page is there. */
+const mapMenu = lazyPanel(async () => (await import('./features/control/MapMenu')).MapMenu)
 
 export function App() {
   useEffect(() => {
@@ -19,9 +25,12 @@ export function App() {
       <Gate>
         <Perform />
       </Gate>
-      <ShortcutSheet />
-      <LogsDrawer />
-      <ModelsSheet />
+      <Panels />
+      <Lazily of={mapMenu} open />
+      <Library />
+      <Graph />
+      <LazyProjectDialogs />
+      <LazyAgain />
       <Notices />
       <DropZone />
       <LiveRegion />

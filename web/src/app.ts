@@ -1,20 +1,41 @@
 import { createStore } from 'zustand/vanilla'
+import { remember } from './engine/memory'
 import { Scope } from './engine/scope'
+import { addProblem } from './problems'
 
 /** The one engine of the page. */
 export const scope = new Scope()
 
 export type Tab = 'deck' | 'takes' | 'source' | 'tune'
 
+export type SettingsPage =
+  | 'general'
+  | 'video'
+  | 'controllers'
+  | 'keyboard'
+  | 'storage'
+  | 'accounts'
+  | 'plugins'
+  | 'about'
+
 export interface UiState {
   hud: boolean
   logs: boolean
   sheet: boolean
   models: boolean
+  palette: boolean
+  settings: SettingsPage | null
+  /** What failed and was said, until it is dismissed. */
+  center: boolean
+  /** Controls can be picked to be mapped to a controller. */
+  mapping: boolean
+  tempo: boolean
   /** The drawer that is open on a medium window. */
   drawer: 'source' | 'inspector' | null
   tab: Tab
   singleKeys: boolean
+  /** Nothing moves that need not, whatever the system says. */
+  lessMotion: boolean
   leftWidth: number
   rightWidth: number
   notice: Notice | null
@@ -33,8 +54,9 @@ export interface Notice {
 }
 
 const PREFS_KEY = 'scope.ui'
-type Prefs = Pick<UiState, 'hud' | 'singleKeys' | 'leftWidth' | 'rightWidth'>
-const DEFAULTS: Prefs = { hud: false, singleKeys: true, leftWidth: 280, rightWidth: 320 }
+const DEFAULTS = { hud: false, singleKeys: true, lessMotion: false, leftWidth: 280, rightWidth: 320 }
+type Prefs = typeof DEFAULTS
+const PREFS = Object.keys(DEFAULTS) as (keyof Prefs)[]
 
 function readPrefs(): Prefs {
   try {
@@ -49,6 +71,11 @@ export const uiStore = createStore<UiState>(() => ({
   logs: false,
   sheet: false,
   models: false,
+  palette: false,
+  settings: null,
+  center: false,
+  mapping: false,
+  tempo: false,
   drawer: null,
   tab: 'deck',
   notice: null,
@@ -57,13 +84,9 @@ export const uiStore = createStore<UiState>(() => ({
   editingSlot: null,
 }))
 
-uiStore.subscribe(({ hud, singleKeys, leftWidth, rightWidth }, before) => {
-  const same =
-    hud === before.hud &&
-    singleKeys === before.singleKeys &&
-    leftWidth === before.leftWidth &&
-    rightWidth === before.rightWidth
-  if (!same) localStorage.setItem(PREFS_KEY, JSON.stringify({ hud, singleKeys, leftWidth, rightWidth }))
+uiStore.subscribe((ui, before) => {
+  if (PREFS.every((key) => ui[key] === before[key])) return
+  remember(PREFS_KEY, JSON.stringify(Object.fromEntries(PREFS.map((key) => [key, ui[key]]))))
 })
 
 let noticeId = 0
@@ -76,6 +99,7 @@ export function notify(text: string, action?: Notice['action']): void {
 
 /** Something failed while the stream goes on; a repetition changes nothing. */
 export function report(text: string): void {
+  addProblem('warning', text)
   const { problem } = uiStore.getState()
   if (problem?.text === text) return
   noticeId += 1

@@ -4,24 +4,33 @@ import {
   type Asset,
   answerSchema,
   assetSchema,
+  type Hardware,
   type Health,
+  hardwareSchema,
   healthSchema,
+  type Lora,
   logTailSchema,
+  loraSchema,
   type ModelList,
   modelListSchema,
   type Params,
   type Pipeline,
   type PipelineStatus,
+  type PluginList,
   pipelineSchema,
+  pluginListSchema,
+  type ServiceKey,
+  serviceKeySchema,
   statusSchema,
   type Verification,
   verificationSchema,
 } from './types'
+import { type SendOptions, send } from './upload'
 import { z } from './zod'
 
 const V1 = '/api/v1'
 
-async function read<T>(schema: z.ZodType<T>, response: Promise<Response>): Promise<T> {
+async function read<T>(schema: z.ZodMiniType<T>, response: Promise<Response>): Promise<T> {
   return schema.parse(await (await response).json())
 }
 
@@ -46,6 +55,9 @@ export interface ModelNeed {
   modelSize: string
 }
 
+/** Who asks for a key before it hands out files. */
+export type KeyService = 'huggingface' | 'civitai'
+
 /** What the server can run, and what it suggests to those who have no choice of their own. */
 export interface Offer {
   pipelines: Record<string, Pipeline>
@@ -64,11 +76,14 @@ export const api = {
   health(timeoutMs = 4000, signal?: AbortSignal): Promise<Health> {
     return read(healthSchema, request('/health', { timeoutMs, signal }))
   },
+  hardware(): Promise<Hardware> {
+    return read(hardwareSchema, request(`${V1}/hardware/info`))
+  },
   async pipelines(): Promise<Offer> {
     const body = await read(
       z.looseObject({
         pipelines: z.record(z.string(), z.unknown()),
-        default_pipeline: z.string().nullish().catch(null),
+        default_pipeline: z.catch(z.nullish(z.string()), null),
       }),
       request(`${V1}/pipelines/schemas`),
     )
@@ -122,19 +137,48 @@ export const api = {
   async endSession(id: string): Promise<void> {
     await request(`${V1}/sessions/${encodeURIComponent(id)}`, { method: 'DELETE' })
   },
-  uploadAsset(name: string, data: Blob): Promise<Asset> {
-    const path = `${V1}/assets?filename=${encodeURIComponent(name)}`
-    return read(assetSchema, request(path, { method: 'POST', body: data, timeoutMs: 120_000 }))
+  async assets(): Promise<Asset[]> {
+    const shape = z.looseObject({ assets: z.array(assetSchema) })
+    return (await read(shape, request(`${V1}/assets`))).assets
   },
+  async uploadAsset(name: string, data: Blob, options?: SendOptions): Promise<Asset> {
+    return assetSchema.parse(await send(`${V1}/assets?filename=${encodeURIComponent(name)}`, data, options))
+  },
+  async asset(path: string): Promise<Blob> {
+    return (await request(assetUrl(path), { timeoutMs: 120_000 })).blob()
+  },
+  async removeAsset(path: string, keepalive = false): Promise<void> {
+    await request(assetUrl(path), { method: 'DELETE', keepalive })
+  },
+  async loras(): Promise<Lora[]> {
+    const shape = z.looseObject({ lora_files: z.array(loraSchema) })
+    return (await read(shape, request(`${V1}/loras`))).lora_files
+  },
+  async uploadLora(name: string, data: Blob, options?: SendOptions): Promise<Lora> {
+    const answer = await send(`${V1}/loras/upload?filename=${encodeURIComponent(name)}`, data, options)
+    return z.looseObject({ file: loraSchema }).parse(answer).file
+  },
+  /** Answers when the adapter is there, which takes as long as the network does. */
+  async installLora(url: string): Promise<Lora> {
+    const shape = z.looseObject({ file: loraSchema })
+    return (await read(shape, request(`${V1}/loras`, { method: 'POST', json: { url }, timeoutMs: 3_600_000 }))).file
+  },
+  /** Ends an installation, by the name that its progress has. */
+  async cancelLora(filename: string): Promise<void> {
+    await request(`${V1}/lora/download/${encodeURIComponent(filename)}`, { method: 'DELETE' })
+  },
+  async removeLora(name: string, keepalive = false): Promise<void> {
+    await request(`${V1}/loras/${encodeURIComponent(name)}`, { method: 'DELETE', keepalive })
+  },
+  /** The file stays on the server, however the session ends. */
   async startRecording(sessionId: string): Promise<void> {
-    await request(`${V1}/recordings/${encodeURIComponent(sessionId)}/start`, { method: 'POST' })
+    await request(`${V1}/recordings/${encodeURIComponent(sessionId)}/start?keep=true`, { method: 'POST' })
   },
-  async stopRecording(sessionId: string): Promise<void> {
-    await request(`${V1}/recordings/${encodeURIComponent(sessionId)}/stop`, { method: 'POST', timeoutMs: 30_000 })
-  },
-  async recording(sessionId: string): Promise<Blob> {
-    const response = await request(`${V1}/recordings/${encodeURIComponent(sessionId)}`, { timeoutMs: 120_000 })
-    return response.blob()
+  /** Where the recording was filed; null when it was not. */
+  async stopRecording(sessionId: string): Promise<Asset | null> {
+    const path = `${V1}/recordings/${encodeURIComponent(sessionId)}/stop`
+    const shape = z.looseObject({ asset: z.nullish(assetSchema) })
+    return (await read(shape, request(path, { method: 'POST', timeoutMs: 30_000 }))).asset ?? null
   },
   logs(lines: number, sinceOffset: number): Promise<z.infer<typeof logTailSchema>> {
     return read(logTailSchema, request(`${V1}/logs/tail?lines=${lines}&since_offset=${sinceOffset}`))
@@ -163,11 +207,28 @@ export const api = {
     await request(`${V1}/models/download`, { method: 'POST', json, timeoutMs: 60_000 })
   },
   /** Keeps a key of another service on the server, which gives it to nobody else. */
-  async storeKey(service: 'huggingface', value: string): Promise<void> {
-    await request(`${V1}/keys/${service}`, { method: 'PUT', json: { value } })
+  async storeKey(service: string, value: string): Promise<void> {
+    await request(`${V1}/keys/${encodeURIComponent(service)}`, { method: 'PUT', json: { value } })
+  },
+  async forgetKey(service: string): Promise<void> {
+    await request(`${V1}/keys/${encodeURIComponent(service)}`, { method: 'DELETE' })
+  },
+  async keys(): Promise<ServiceKey[]> {
+    return (await read(z.looseObject({ keys: z.array(serviceKeySchema) }), request(`${V1}/keys`))).keys
+  },
+  plugins(): Promise<PluginList> {
+    return read(pluginListSchema, request(`${V1}/plugins`))
+  },
+  /** The whole log of the server since its start. */
+  async log(): Promise<Blob> {
+    return (await request(`${V1}/logs/current`, { timeoutMs: 60_000 })).blob()
   },
   async cancelDownload(pipelineId: string): Promise<void> {
     await request(`${V1}/models/download/${encodeURIComponent(pipelineId)}`, { method: 'DELETE' })
+  },
+  /** Deletes a pipeline's files that no other complete one needs. */
+  async removeModels(pipelineId: string): Promise<void> {
+    await request(`${V1}/models/${encodeURIComponent(pipelineId)}`, { method: 'DELETE', timeoutMs: 60_000 })
   },
   /** Reads all files of a pipeline, which takes as long as the disk does. */
   async verifyModels(pipelineId: string): Promise<Verification[]> {

@@ -13,7 +13,10 @@ export class ApiError extends Error {
 export interface RequestOptions {
   method?: 'GET' | 'POST' | 'PATCH' | 'PUT' | 'DELETE'
   json?: unknown
+  /** A body that is JSON text already, sent letter by letter. */
+  jsonText?: string
   body?: BodyInit
+  headers?: Record<string, string>
   signal?: AbortSignal | undefined
   timeoutMs?: number
   /** Lets the request outlive the page, for the good-bye sent while it unloads. */
@@ -33,22 +36,23 @@ function detailText(detail: unknown): string | null {
   return detail == null ? null : JSON.stringify(detail)
 }
 
-async function errorFrom(response: Response): Promise<ApiError> {
-  let message = `${response.status} ${response.statusText}`.trim()
-  let code = response.status === 401 ? 'token_required' : `http_${response.status}`
+/** What a refusal says; `text` is its body. */
+export function refusal(status: number, statusText: string, text: string): ApiError {
+  let message = `${status} ${statusText}`.trim()
+  let code = status === 401 ? 'token_required' : `http_${status}`
   try {
-    const body = (await response.json()) as { detail?: unknown; code?: unknown }
+    const body = JSON.parse(text) as { detail?: unknown; code?: unknown }
     message = detailText(body.detail) ?? message
     if (typeof body.code === 'string') code = body.code
   } catch {
     // A body that is not JSON adds nothing to the status line.
   }
-  return new ApiError(message, response.status, code)
+  return new ApiError(message, status, code)
 }
 
 /** Same-origin request; throws `ApiError` for every refusal, `server_unreachable` and `timeout` included. */
 export async function request(path: string, options: RequestOptions = {}): Promise<Response> {
-  const { method = 'GET', json, body, signal, timeoutMs = 15_000, keepalive } = options
+  const { method = 'GET', json, jsonText, body, headers, signal, timeoutMs = 15_000, keepalive } = options
   const timeout = AbortSignal.timeout(timeoutMs)
   const init: RequestInit = {
     method,
@@ -56,12 +60,14 @@ export async function request(path: string, options: RequestOptions = {}): Promi
     signal: signal ? AbortSignal.any([signal, timeout]) : timeout,
   }
   if (keepalive) init.keepalive = true
-  if (json !== undefined) {
-    init.headers = { 'Content-Type': 'application/json' }
-    init.body = JSON.stringify(json)
+  if (headers) init.headers = headers
+  const text = json === undefined ? jsonText : JSON.stringify(json)
+  if (text !== undefined) {
+    init.headers = { ...headers, 'Content-Type': 'application/json' }
+    init.body = text
   } else if (body !== undefined) {
     init.body = body
-    init.headers = { 'Content-Type': 'application/octet-stream' }
+    init.headers = { ...headers, 'Content-Type': 'application/octet-stream' }
   }
   let response: Response
   try {
@@ -71,6 +77,6 @@ export async function request(path: string, options: RequestOptions = {}): Promi
     if (timeout.aborted) throw new ApiError(`No answer from the server within ${timeoutMs / 1000} s`, 0, 'timeout')
     throw new ApiError('The server does not answer', 0, 'server_unreachable')
   }
-  if (!response.ok) throw await errorFrom(response)
+  if (!response.ok) throw refusal(response.status, response.statusText, await response.text().catch(() => ''))
   return response
 }

@@ -32,7 +32,7 @@ export function withoutProcessors(ids: ReadonlySet<string>) {
   }
 }
 
-export function moveProcessor(side: Side, pipelineId: string, by: -1 | 1) {
+export function moveProcessor(side: Side, pipelineId: string, by: number) {
   return change(side, (list) => {
     const from = list.indexOf(pipelineId)
     const to = from + by

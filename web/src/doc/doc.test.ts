@@ -1,7 +1,17 @@
 import { describe, expect, it } from 'vitest'
 import { docSchema, draftPrompt, newDoc } from './model'
-import { addPrompt, putOnAir, removePrompt, revertDraft, setText, storeInDeck, wirePrompts } from './prompts'
-import { amendLive, closeLive, endOf, MIN_BLOCK_MS, openBlock, type Take } from './timeline'
+import {
+  addPrompt,
+  promptLabel,
+  promptsFromLabel,
+  putOnAir,
+  removePrompt,
+  revertDraft,
+  setText,
+  storeInDeck,
+  wirePrompts,
+} from './prompts'
+import { amendBlock, closeLive, endOf, MIN_BLOCK_MS, openBlock, type Take } from './timeline'
 
 const take = (text: string, cut: Take['cut'] = 'soft'): Take => ({
   prompts: [{ text, weight: 100 }],
@@ -40,9 +50,9 @@ describe('timeline', () => {
     for (let i = 1; i < 9; i++) blocks = openBlock(blocks, i * 1000, take(String(i)))
     expect(blocks.map((block) => block.color)).toEqual([1, 2, 3, 4, 5, 6, 7, 8, 1])
   })
-  it('amends only the live block', () => {
+  it('amends only the block that is named', () => {
     const blocks = openBlock(openBlock([], 0, take('a')), 1000, take('b'))
-    const amended = amendLive(blocks, [{ text: 'b', weight: 40 }])
+    const amended = amendBlock(blocks, blocks[1]?.id ?? '', [{ text: 'b', weight: 40 }])
     expect(amended[0]).toEqual(blocks[0])
     expect(amended[1]?.prompts[0]?.weight).toBe(40)
   })
@@ -55,6 +65,18 @@ describe('prompts', () => {
       { text: 'a', weight: 51 },
       { text: 'b', weight: 49 },
     ])
+  })
+  it('reads a blend back from the line that it is written as', () => {
+    const blend = [
+      { text: 'a dog', weight: 60 },
+      { text: 'a cow 2', weight: 40 },
+    ]
+    expect(promptsFromLabel(promptLabel(blend))).toEqual(blend)
+    expect(promptsFromLabel('a dog 30 +  + a cow')).toEqual([
+      { text: 'a dog', weight: 50 },
+      { text: 'a cow', weight: 50 },
+    ])
+    expect(promptsFromLabel(' ')).toEqual([])
   })
   it('keeps one to four prompts', () => {
     let doc = newDoc()

@@ -1,4 +1,13 @@
-import { type DraftPrompt, draftPrompt, HISTORY_LIMIT, MAX_PROMPTS, type ProjectDoc, type WirePrompt } from './model'
+import {
+  DECK_BANKS,
+  type DraftPrompt,
+  draftPrompt,
+  emptyBank,
+  HISTORY_LIMIT,
+  MAX_PROMPTS,
+  type ProjectDoc,
+  type WirePrompt,
+} from './model'
 import { addWeighted, largestRemainder, removeWeighted, setWeight } from './weights'
 
 /** Pure changes of the prompt part of the document. */
@@ -23,6 +32,22 @@ export function promptLabel(prompts: readonly WirePrompt[]): string {
   const [only] = prompts
   if (prompts.length === 1 && only) return only.text
   return prompts.map(({ text, weight }) => `${text} ${weight}`).join(' + ')
+}
+
+/** The other way round, for a blend whose line was edited; a part without a number counts like the largest. */
+export function promptsFromLabel(label: string): WirePrompt[] {
+  const parts = label
+    .split(/\s\+\s/)
+    .map((part) => part.trim())
+    .filter((part) => part !== '')
+    .slice(0, MAX_PROMPTS)
+    .map((part) => {
+      const [, text, weight] = /^(.*\S)\s+(\d{1,3})$/.exec(part) ?? [null, part, null]
+      return { text: text ?? part, weight: weight === null || weight === undefined ? null : Number(weight) }
+    })
+  const largest = Math.max(0, ...parts.map(({ weight }) => weight ?? 0)) || 100
+  const shares = largestRemainder(parts.map(({ weight }) => weight ?? largest))
+  return parts.map(({ text }, i) => ({ text, weight: shares[i] ?? 0 }))
 }
 
 export function draftFrom(prompts: readonly WirePrompt[]): DraftPrompt[] {
@@ -71,9 +96,46 @@ export const putOnAir =
     return { ...doc, onAir: [...prompts], history }
   }
 
+/** What has come on air by itself; a draft that says what was on air before follows. */
+export const followAir =
+  (prompts: readonly WirePrompt[]): Change =>
+  (doc) => ({
+    ...doc,
+    onAir: [...prompts],
+    draft: samePrompts(wirePrompts(doc.draft), doc.onAir) ? draftFrom(prompts) : doc.draft,
+  })
+
 export const storeInDeck =
   (slot: number, prompts: readonly WirePrompt[] | null): Change =>
   (doc) => ({ ...doc, deck: doc.deck.map((old, i) => (i === slot ? (prompts ? [...prompts] : null) : old)) })
+
+/** Goes to another bank of the deck; the slots of this one are kept. */
+export const switchBank =
+  (bank: number): Change =>
+  (doc) => {
+    if (bank === doc.bank || bank < 0 || bank >= DECK_BANKS) return doc
+    const banks = Array.from({ length: DECK_BANKS }, (_, i) =>
+      i === doc.bank ? doc.deck : (doc.banks[i] ?? emptyBank()),
+    )
+    return { ...doc, bank, banks, deck: banks[bank] ?? emptyBank() }
+  }
+
+/** Whether a bank has anything in it. */
+export function bankFilled(doc: Pick<ProjectDoc, 'bank' | 'banks' | 'deck'>, bank: number): boolean {
+  return (bank === doc.bank ? doc.deck : (doc.banks[bank] ?? [])).some((slot) => slot !== null)
+}
+
+/** Earlier prompts with all words of a query, newest first. */
+export function findHistory(history: readonly string[], query: string): string[] {
+  const words = query.toLowerCase().split(/\s+/).filter(Boolean)
+  return history.filter((text) => words.every((word) => text.toLowerCase().includes(word)))
+}
+
+/** Text encoders count pieces of words. English has about four letters to a piece, and no word has none. */
+export function tokenEstimate(text: string): number {
+  const words = text.match(/[\p{L}\p{N}]+|[^\s\p{L}\p{N}]/gu) ?? []
+  return words.reduce((all, word) => all + Math.max(1, Math.ceil(word.length / 5)), 0)
+}
 
 export function firstFreeSlot(doc: ProjectDoc): number | null {
   const slot = doc.deck.indexOf(null)

@@ -1,11 +1,9 @@
 import { createStore } from 'zustand/vanilla'
+import { z } from '../api/zod'
+import { settled } from './files/project'
 import { docSchema, newDoc, type ProjectDoc } from './model'
-import { closeLive, endOf } from './timeline'
 
-/** The one copy of the project document, and its autosave. */
-
-const STORAGE_KEY = 'scope.project'
-const SAVE_DELAY_MS = 300
+/** The one copy of the project document, and which named project it belongs to. */
 
 export const docStore = createStore<ProjectDoc>(() => newDoc())
 
@@ -13,45 +11,27 @@ export function changeDoc(change: (doc: ProjectDoc) => ProjectDoc): void {
   docStore.setState(change(docStore.getState()), true)
 }
 
-/** A block that was live when the page went away ends where it had got to; nothing is live at a start. */
-function settle(doc: ProjectDoc): ProjectDoc {
-  return { ...doc, blocks: closeLive(doc.blocks, endOf(doc.blocks, 0)) }
+export const bindingSchema = z.object({
+  name: z.string(),
+  where: z.enum(['server', 'browser']),
+  /** Names the state that was read or written last. */
+  tag: z.nullable(z.string()),
+  savedAt: z.number(),
+  /** The document has been changed since. */
+  dirty: z.boolean(),
+})
+/** The named project that the document was opened from or saved as. */
+export type Binding = z.infer<typeof bindingSchema>
+
+export const bindingStore = createStore<{ binding: Binding | null }>(() => ({ binding: null }))
+
+/** A stored document; null when it cannot be read. Nothing is live at a start. */
+export function parseDoc(value: unknown): ProjectDoc | null {
+  const parsed = docSchema.safeParse(value)
+  return parsed.success ? settled(parsed.data) : null
 }
 
-export function parseDoc(text: string | null): ProjectDoc | null {
-  if (text === null) return null
-  try {
-    const parsed = docSchema.safeParse(JSON.parse(text))
-    return parsed.success ? settle(parsed.data) : null
-  } catch {
-    return null
-  }
-}
-
-/** Restores the saved document and saves every change within a third of a second. */
-export function startAutosave(storage: Storage = localStorage): () => void {
-  const saved = parseDoc(storage.getItem(STORAGE_KEY))
-  if (saved) docStore.setState(saved, true)
-  let timer: ReturnType<typeof setTimeout> | undefined
-  const save = () => {
-    clearTimeout(timer)
-    timer = undefined
-    try {
-      storage.setItem(STORAGE_KEY, JSON.stringify(docStore.getState()))
-    } catch {
-      // A full or forbidden storage must not stop the show; the document lives on in memory.
-    }
-  }
-  const unsubscribe = docStore.subscribe(() => {
-    timer ??= setTimeout(save, SAVE_DELAY_MS)
-  })
-  const onHide = () => {
-    if (timer !== undefined) save()
-  }
-  window.addEventListener('pagehide', onHide)
-  return () => {
-    unsubscribe()
-    clearTimeout(timer)
-    window.removeEventListener('pagehide', onHide)
-  }
+export function parseBinding(value: unknown): Binding | null {
+  const parsed = bindingSchema.safeParse(value)
+  return parsed.success ? parsed.data : null
 }

@@ -23,17 +23,18 @@ export function timecode(ms: number): string {
   return `${Math.floor(seconds / 60)}m${String(seconds % 60).padStart(2, '0')}s`
 }
 
-/** Saves the frame on screen as a PNG of its native size. False when there is none. */
-export async function screenshot(video: HTMLVideoElement, prompt: string, timeMs: number): Promise<boolean> {
-  if (video.videoWidth === 0) return false
+/** The frame on screen as a PNG of its native size, and its name; null when there is none. */
+export async function screenshot(
+  video: HTMLVideoElement,
+  { prompt, seed }: { prompt: string; seed: number | null },
+  timeMs: number,
+): Promise<{ name: string; data: Blob } | null> {
+  if (video.videoWidth === 0) return null
   const canvas = document.createElement('canvas')
   canvas.width = video.videoWidth
   canvas.height = video.videoHeight
   canvas.getContext('2d')?.drawImage(video, 0, 0)
-  const blob = await new Promise<Blob | null>((resolve) => canvas.toBlob(resolve, 'image/png'))
-  if (!blob) return false
-  const url = URL.createObjectURL(blob)
-  saveAs(url, `scope-${slug(prompt)}-${timecode(timeMs)}.png`)
-  setTimeout(() => URL.revokeObjectURL(url), 30_000)
-  return true
+  const data = await new Promise<Blob | null>((resolve) => canvas.toBlob(resolve, 'image/png'))
+  const parts = ['scope', slug(prompt), ...(seed === null ? [] : [`seed${seed}`]), timecode(timeMs)]
+  return data && { name: `${parts.join('-')}.png`, data }
 }

@@ -1,6 +1,15 @@
 import { createStore } from 'zustand/vanilla'
 import type { Api } from '../api/client'
-import { type DownloadEvent, downloadEventSchema, type Mode, type Pipeline, type PipelineStatus } from '../api/types'
+import { type Render, renderSchema } from '../api/renders'
+import {
+  type DownloadEvent,
+  downloadEventSchema,
+  type LoraProgress,
+  loraProgressSchema,
+  type Mode,
+  type Pipeline,
+  type PipelineStatus,
+} from '../api/types'
 import { sessionError } from './errors'
 
 export interface CatalogState {
@@ -47,6 +56,10 @@ export class Catalog {
     status: null,
     version: '',
   }))
+  /** An adapter is being installed, by whomever. */
+  onLora: (progress: LoraProgress) => void = () => undefined
+  /** A show is being rendered again, by whomever. */
+  onRender: (render: Render) => void = () => undefined
   private events: EventSource | null = null
   private retry: ReturnType<typeof setTimeout> | undefined
 
@@ -112,6 +125,20 @@ export class Catalog {
         this.store.setState({ status: JSON.parse(event.data) as PipelineStatus })
       } catch {
         // The next event brings a whole status again.
+      }
+    })
+    events.addEventListener('lora_download', (event) => {
+      try {
+        this.onLora(loraProgressSchema.parse(JSON.parse(event.data)))
+      } catch {
+        // The answer to the request says how it ended.
+      }
+    })
+    events.addEventListener('renders', (event) => {
+      try {
+        this.onRender(renderSchema.parse(JSON.parse(event.data)))
+      } catch {
+        // The next event says all of it again.
       }
     })
     events.addEventListener('models', (event) => {

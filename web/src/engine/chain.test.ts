@@ -74,7 +74,7 @@ describe('the choice of processors', () => {
 
   it('is empty in a document from before there was one, which is kept', () => {
     const { chain: _, ...old } = { ...newDoc(), name: 'mine' }
-    expect(parseDoc(JSON.stringify(old))).toMatchObject({
+    expect(parseDoc(old)).toMatchObject({
       name: 'mine',
       chain: { before: [], after: [], control: false },
     })
@@ -119,7 +119,12 @@ describe('the chain', () => {
     expect(loads(guided)?.loadParams).toMatchObject({ vace_enabled: true })
     expect(loads({ ...guided, mode: 'text' })?.loadParams).toMatchObject({ vace_enabled: false })
     expect(initialParameters(guided, chain(guided))).toMatchObject({ vace_context_scale: 1 })
-    expect(initialParameters(doc, chain(doc))).not.toHaveProperty('vace_context_scale')
+  })
+
+  it('loads what pictures guide with, also from text', () => {
+    const pictures = { ...doc, mode: 'text' as const, params: { family: { vace_ref_images: ['/assets/cat.png'] } } }
+    const load = loadPlanFor(pictures, chain(pictures)).nodes.find(({ nodeId }) => nodeId === 'family')
+    expect(load?.loadParams).toMatchObject({ vace_enabled: true })
   })
 
   it('gives each node parameters of its own, also where the same processor stands twice', () => {

@@ -2,7 +2,7 @@ import type { ModelNeed } from '../api/client'
 import type { Mode, Params, Pipeline } from '../api/types'
 import { processorNode, type Side } from '../doc/chain'
 import type { ProjectDoc } from '../doc/model'
-import { planFields, resolveParams, type Section, type Use } from '../schema/plan'
+import { planFields, REFERENCE_KEYS, resolveParams, type Section, type Use } from '../schema/plan'
 
 /** What runs, and in which order: the processors before the pipeline, the pipeline, those after it. Pure. */
 
@@ -70,7 +70,7 @@ export function chainOf(
   return [...(main.mode === 'video' ? processors('before') : []), main, ...processors('after')]
 }
 
-const usageOf = ({ role, control }: ChainNode): Use => ({ control, processor: role !== 'main' })
+const usageOf = ({ role }: ChainNode): Use => ({ processor: role !== 'main' })
 
 /** The parameters of a node. */
 export function sectionsOf(node: ChainNode): Section[] {
@@ -80,19 +80,25 @@ export function sectionsOf(node: ChainNode): Section[] {
 /** What a node is loaded with, and what it starts with. */
 export function paramsOf(doc: Pick<ProjectDoc, 'params'>, node: ChainNode): { load: Params; live: Params } {
   const { load, live } = resolveParams(node.pipeline, node.mode, doc.params[node.id] ?? {}, usageOf(node))
-  if (canControl(node.pipeline)) load.vace_enabled = node.control
+  if (canControl(node.pipeline)) load.vace_enabled = usesControl(node, live)
   return { load, live }
+}
+
+/** Whether a video or pictures guide the shapes, for which a pipeline loads further blocks. */
+function usesControl(node: ChainNode, live: Params): boolean {
+  return node.control || REFERENCE_KEYS.some((key) => live[key] !== undefined)
 }
 
 /** Which files a node needs; null when none. */
 export function needOf(doc: Pick<ProjectDoc, 'params'>, node: ChainNode): ModelNeed | null {
   if (!node.pipeline.requires_models) return null
-  const { vae_type: vae, model_size: size } = paramsOf(doc, node).load
+  const { load, live } = paramsOf(doc, node)
+  const { vae_type: vae, model_size: size } = load
   const text = (value: unknown, usual: string) => (typeof value === 'string' ? value : usual)
   return {
     pipelineId: node.pipeline.id,
     vaeType: text(vae, USUAL_VAE),
-    vace: node.control,
+    vace: usesControl(node, live),
     modelSize: text(size, USUAL_SIZE),
   }
 }

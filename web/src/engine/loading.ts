@@ -1,6 +1,8 @@
 import type { LoadRequest, ModelNeed } from '../api/client'
 import type { Mode, Params, PipelineStatus } from '../api/types'
+import { deepEqual } from '../doc/equal'
 import type { ChainSettings } from '../doc/model'
+import { fixedPart } from '../schema/loras'
 import { codeFromText, SessionFailure } from './errors'
 import { sleep } from './timing'
 
@@ -36,17 +38,6 @@ export const POLL_MS = 500
 const LOAD_TIMEOUT_MS = 600_000
 const EMPTY: Params = {}
 
-export function deepEqual(a: unknown, b: unknown): boolean {
-  if (Object.is(a, b)) return true
-  if (typeof a !== 'object' || typeof b !== 'object' || a === null || b === null) return false
-  if (Array.isArray(a) !== Array.isArray(b)) return false
-  const keysA = Object.keys(a)
-  const keysB = Object.keys(b)
-  return (
-    keysA.length === keysB.length && keysA.every((key) => key in b && deepEqual((a as Params)[key], (b as Params)[key]))
-  )
-}
-
 /** The pipeline first, because a server's status describes the first that is loaded. */
 function loadOrder({ nodes, main }: LoadPlan): NodePlan[] {
   return [...nodes.filter((node) => node.nodeId === main), ...nodes.filter((node) => node.nodeId !== main)]
@@ -59,14 +50,14 @@ function loadOrder({ nodes, main }: LoadPlan): NodePlan[] {
 export function matches(status: PipelineStatus, plan: LoadPlan): boolean {
   const [main, ...others] = loadOrder(plan)
   if (!main || status.pipeline_id !== main.pipelineId) return false
-  const loaded = status.load_params ?? EMPTY
+  const loaded = fixedPart(status.load_params ?? EMPTY)
+  const wanted = fixedPart(main.loadParams)
+  const same = (key: string) => deepEqual(loaded[key] ?? null, wanted[key] ?? null)
   const there = ({ nodeId, pipelineId, loadParams }: NodePlan) =>
     Object.keys(loadParams).length === 0 &&
     status.pipelines?.some((node) => node.node_id === nodeId && node.pipeline_id === pipelineId) === true
-  return (
-    Object.entries(main.loadParams).every(([key, value]) => deepEqual(loaded[key] ?? null, value ?? null)) &&
-    others.every(there)
-  )
+  // Adapters that nobody wants would be seen.
+  return Object.keys(wanted).every(same) && same('loras') && others.every(there)
 }
 
 /** Whether two plans differ in anything that only a load can change. */
@@ -74,7 +65,7 @@ export function differs(a: LoadPlan, b: LoadPlan): boolean {
   const essence = ({ main, mode, nodes }: LoadPlan) => ({
     main,
     mode,
-    nodes: nodes.map(({ nodeId, loadParams }) => ({ nodeId, loadParams })),
+    nodes: nodes.map(({ nodeId, loadParams }) => ({ nodeId, loadParams: fixedPart(loadParams) })),
   })
   return !deepEqual(essence(a), essence(b))
 }

@@ -94,6 +94,11 @@ describe('the mirror of the server', () => {
     async verifyModels() {
       return server.found
     },
+    async removeModels(id: string) {
+      server.asked.push(`remove ${id}`)
+      if (server.refuses) throw server.refuses
+      server.files = FILES
+    },
   }
   const open = () => {
     const models = new Models(api, {
@@ -110,6 +115,20 @@ describe('the mirror of the server', () => {
     server = { files: FILES, progress: null, asked: [], refuses: null, found: [] }
     memory = new Map()
     ended = []
+  })
+
+  it('makes room, and says why it cannot', async () => {
+    server.files = THERE
+    const models = open()
+    await models.refresh()
+    server.refuses = new ApiError('family is loaded; unload it first', 409, 'pipeline_loaded')
+    await models.remove('family')
+    expect(models.store.getState().refused.family).toMatch(/unload it first/)
+    server.refuses = null
+    await models.remove('family')
+    expect(models.store.getState().refused.family).toBeUndefined()
+    expect(models.store.getState().models.family?.files).toMatchObject(FILES)
+    expect(ended).toEqual([])
   })
 
   it('follows a download and tells of its end once', async () => {

@@ -2,6 +2,7 @@ import { createStore } from 'zustand/vanilla'
 import type { Api, ModelNeed } from '../api/client'
 import type { Download, DownloadEvent, FileState, Model, ModelFile, Verification } from '../api/types'
 import { sessionError } from './errors'
+import { remember } from './memory'
 
 /** The files of models: what is there, what is coming, what is to be done. The server knows it all; this is its mirror. */
 
@@ -91,7 +92,7 @@ export function together(downloads: readonly Download[]): Download {
   }
 }
 
-type ModelsApi = Pick<Api, 'models' | 'downloadModels' | 'cancelDownload' | 'verifyModels'>
+type ModelsApi = Pick<Api, 'models' | 'downloadModels' | 'cancelDownload' | 'verifyModels' | 'removeModels'>
 
 export class Models {
   readonly store
@@ -174,6 +175,17 @@ export class Models {
     await this.refresh()
   }
 
+  /** Makes room on the disk. What is loaded stays, and says so. */
+  async remove(pipelineId: string): Promise<void> {
+    this.refuse(pipelineId, null)
+    await this.api.removeModels(pipelineId).catch((cause) => this.refuse(pipelineId, sessionError(cause).message))
+    this.store.setState(({ checks }) => {
+      const { [pipelineId]: _, ...others } = checks
+      return { checks: others }
+    })
+    await this.refresh()
+  }
+
   async verify(pipelineId: string): Promise<void> {
     const put = (check: Check) => this.store.setState(({ checks }) => ({ checks: { ...checks, [pipelineId]: check } }))
     this.refuse(pipelineId, null)
@@ -190,7 +202,7 @@ export class Models {
   /** What is to start when its files are there; null for nothing. */
   wish(startAfter: string | null): void {
     if (startAfter === null) this.memory.removeItem(WISH_KEY)
-    else this.memory.setItem(WISH_KEY, startAfter)
+    else remember(WISH_KEY, startAfter, () => this.memory)
     this.store.setState({ startAfter })
   }
 

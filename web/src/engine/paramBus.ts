@@ -64,7 +64,7 @@ export class ParamBus {
   }
 
   private schedule(): void {
-    if (this.timer !== null || !this.open()) return
+    if (this.timer !== null || !this.ready) return
     const wait = Math.max(0, this.lastFlush + FLUSH_INTERVAL_MS - this.now())
     this.timer = setTimeout(() => {
       this.timer = null
@@ -72,12 +72,13 @@ export class ParamBus {
     }, wait)
   }
 
-  private open(): boolean {
+  /** What is sent leaves at once. */
+  get ready(): boolean {
     return this.channel?.readyState === 'open'
   }
 
   private flush(): void {
-    if (!this.channel || !this.open()) return
+    if (!this.channel || !this.ready) return
     this.clearTimer()
     this.enqueue()
     const messages = this.queue

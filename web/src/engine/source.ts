@@ -5,12 +5,18 @@ import { cropRect } from './crop'
 
 export const BUNDLED_CLIP = '/cat.mp4'
 const HIDDEN_TICK_MS = 50
+/** Heights that cameras are asked for, when they have them. */
+export const CAMERA_HEIGHTS: readonly number[] = [360, 480, 720, 1080]
+const USUAL_HEIGHT = 720
 
 export type SourceErrorCode =
   | 'camera_denied'
   | 'camera_busy'
   | 'camera_none'
   | 'camera_failed'
+  | 'screen_denied'
+  | 'screen_failed'
+  | 'screen_ended'
   | 'not_video'
   | 'unplayable'
 
@@ -20,6 +26,8 @@ export interface SourceState {
   /** An upload that was refused; the running source goes on. */
   uploadError: SourceErrorCode | null
   cameras: { id: string; label: string }[]
+  /** The most lines that the camera in use has; null while nobody knows. */
+  cameraLimit: number | null
   width: number
   height: number
 }
@@ -32,6 +40,21 @@ function cameraError(cause: unknown): SourceErrorCode {
   return 'camera_failed'
 }
 
+function screenError(cause: unknown): SourceErrorCode {
+  if (cause instanceof ScreenEnded) return 'screen_ended'
+  const name = cause instanceof DOMException ? cause.name : ''
+  return name === 'NotAllowedError' || name === 'AbortError' ? 'screen_denied' : 'screen_failed'
+}
+
+const ERRORS: Record<SourceSettings['kind'], (cause: unknown) => SourceErrorCode> = {
+  file: () => 'unplayable',
+  camera: cameraError,
+  screen: screenError,
+}
+
+/** What was captured is gone, and only a person can choose again what is shown to others. */
+class ScreenEnded extends Error {}
+
 /**
  * The picture we send. Whatever is chosen plays in one `<video>`; each of its frames is drawn, cropped to the size in
  * use, on one canvas whose track goes to the server. So file, camera and size change while live without negotiation.
@@ -42,6 +65,7 @@ export class Source {
     error: null,
     uploadError: null,
     cameras: [],
+    cameraLimit: null,
     width: 0,
     height: 0,
   }))
@@ -49,7 +73,7 @@ export class Source {
   private readonly canvas = document.createElement('canvas')
   private readonly context = this.canvas.getContext('2d', { alpha: false, desynchronized: true })
   private stream: MediaStream | null = null
-  private camera: MediaStream | null = null
+  private capture: MediaStream | null = null
   private objectUrl: string | null = null
   private size: Size = { width: 512, height: 512 }
   private settings: SourceSettings | null = null
@@ -94,25 +118,28 @@ export class Source {
     this.draw()
   }
 
-  /** Switches to what the settings say. `clip` is the user's own file when they name one. */
-  async use(settings: SourceSettings, clip: Blob | null): Promise<void> {
+  /** Switches to what the settings say. `clip` is the user's own file when they name one; `anew` opens it once more. */
+  async use(settings: SourceSettings, clip: Blob | null, anew = false): Promise<void> {
     const before = this.settings
     this.settings = settings
     const sameInput =
       before !== null &&
       before.kind === settings.kind &&
       (settings.kind === 'camera' ? before.deviceId === settings.deviceId : before.clip === settings.clip)
-    if (sameInput && this.store.getState().status === 'ready') return
+    if (sameInput && !anew && this.store.getState().status === 'ready') {
+      if (before.cameraHeight !== settings.cameraHeight) await this.resizeCamera(settings.cameraHeight)
+      return
+    }
     const generation = ++this.generation
     this.store.setState({ status: 'starting', error: null })
     try {
-      if (settings.kind === 'camera') await this.openCamera(settings.deviceId, generation)
+      if (settings.kind === 'camera') await this.openCamera(settings, generation)
+      else if (settings.kind === 'screen') await this.openScreen(generation, before === null)
       else await this.openFile(clip, generation)
       if (generation === this.generation) this.store.setState({ status: 'ready', error: null })
     } catch (cause) {
       if (generation !== this.generation) return
-      const error = settings.kind === 'camera' ? cameraError(cause) : 'unplayable'
-      this.store.setState({ status: 'failed', error })
+      this.store.setState({ status: 'failed', error: ERRORS[settings.kind](cause) })
     }
   }
 
@@ -142,7 +169,7 @@ export class Source {
   private async openFile(clip: Blob | null, generation: number): Promise<void> {
     const url = clip ? URL.createObjectURL(clip) : null
     if (generation !== this.generation) return
-    this.closeCamera()
+    this.closeCapture()
     if (this.objectUrl) URL.revokeObjectURL(this.objectUrl)
     this.objectUrl = url
     this.video.srcObject = null
@@ -151,27 +178,49 @@ export class Source {
     await this.video.play().catch(() => undefined)
   }
 
-  private async openCamera(deviceId: string | null, generation: number): Promise<void> {
+  private async openCamera({ deviceId, cameraHeight }: SourceSettings, generation: number): Promise<void> {
     if (!navigator.mediaDevices) throw new DOMException('No camera access in this context', 'NotFoundError')
-    const ideal = { width: { ideal: 1280 }, height: { ideal: 720 }, frameRate: { ideal: 30 } }
+    const ideal = cameraSize(cameraHeight)
     const stream = await navigator.mediaDevices.getUserMedia({
       video: deviceId ? { ...ideal, deviceId: { exact: deviceId } } : ideal,
       audio: false,
     })
+    await this.play(stream, generation, 'camera_busy')
+    const limit = stream.getVideoTracks()[0]?.getCapabilities?.().height?.max ?? null
+    if (this.capture === stream) this.store.setState({ cameraLimit: limit })
+    await this.listCameras()
+  }
+
+  /** Another size without a gap. A camera that cannot do it goes on as it is. */
+  private async resizeCamera(height: number | null): Promise<void> {
+    const [track] = this.capture?.getVideoTracks() ?? []
+    if (this.settings?.kind !== 'camera') return
+    await track?.applyConstraints(cameraSize(height)).catch(() => undefined)
+  }
+
+  /** A screen, window or tab. The browser asks which, so this is only done when a person has just chosen it. */
+  private async openScreen(generation: number, restored: boolean): Promise<void> {
+    if (restored) throw new ScreenEnded()
+    if (!navigator.mediaDevices?.getDisplayMedia) throw new DOMException('No screen capture here', 'NotSupportedError')
+    const stream = await navigator.mediaDevices.getDisplayMedia({ video: { frameRate: { ideal: 30 } }, audio: false })
+    await this.play(stream, generation, 'screen_ended')
+  }
+
+  /** Shows a captured stream; `ended` is what is wrong when it ends by itself. */
+  private async play(stream: MediaStream, generation: number, ended: SourceErrorCode): Promise<void> {
     if (generation !== this.generation) {
       for (const track of stream.getTracks()) track.stop()
       return
     }
-    this.closeCamera()
-    this.camera = stream
+    this.closeCapture()
+    this.capture = stream
     this.video.removeAttribute('src')
     this.video.srcObject = stream
     stream.getVideoTracks()[0]?.addEventListener('ended', () => {
-      if (this.camera === stream) this.store.setState({ status: 'failed', error: 'camera_busy' })
+      if (this.capture === stream) this.store.setState({ status: 'failed', error: ended })
     })
     await loaded(this.video)
     await this.video.play().catch(() => undefined)
-    await this.listCameras()
   }
 
   private async listCameras(): Promise<void> {
@@ -182,9 +231,9 @@ export class Source {
     this.store.setState({ cameras })
   }
 
-  private closeCamera(): void {
-    for (const track of this.camera?.getTracks() ?? []) track.stop()
-    this.camera = null
+  private closeCapture(): void {
+    for (const track of this.capture?.getTracks() ?? []) track.stop()
+    this.capture = null
   }
 
   private measured(): void {
@@ -216,7 +265,7 @@ export class Source {
     const { source, target } = cropRect(from, size, settings?.fit ?? 'cover')
     context.setTransform(1, 0, 0, 1, 0, 0)
     if (settings?.fit === 'contain') context.fillRect(0, 0, size.width, size.height)
-    if (settings?.mirror) context.setTransform(-1, 0, 0, 1, size.width, 0)
+    if (settings?.mirror && settings.kind === 'camera') context.setTransform(-1, 0, 0, 1, size.width, 0)
     context.drawImage(
       video,
       source.x,
@@ -231,6 +280,12 @@ export class Source {
     const [track] = this.stream?.getVideoTracks() ?? []
     ;(track as CanvasCaptureMediaStreamTrack | undefined)?.requestFrame?.()
   }
+}
+
+/** In the shape that most cameras have; the nearest they can do is what comes. */
+function cameraSize(height: number | null): MediaTrackConstraints {
+  const lines = height ?? USUAL_HEIGHT
+  return { width: { ideal: Math.round((lines * 16) / 9) }, height: { ideal: lines }, frameRate: { ideal: 30 } }
 }
 
 function loaded(video: HTMLVideoElement): Promise<void> {

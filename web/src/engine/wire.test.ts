@@ -3,7 +3,7 @@ import { type Pipeline, pipelineSchema } from '../api/types'
 import { newDoc, type ProjectDoc } from '../doc/model'
 import { defaultPipeline } from './catalog'
 import { chainOf, modeFor } from './chain'
-import { graphFor, initialParameters, loadPlanFor, takeMessage, transitionOf } from './wire'
+import { blendOf, graphFor, initialParameters, loadPlanFor, takeMessage, takeOf, transitionOf } from './wire'
 
 const make = (id: string, more: Record<string, unknown> = {}) =>
   pipelineSchema.parse({
@@ -28,35 +28,41 @@ const make = (id: string, more: Record<string, unknown> = {}) =>
 const alone = (doc: ProjectDoc, pipeline: Pipeline) => chainOf(doc, pipeline, {})
 const prompts = [{ text: 'a cow', weight: 100 }]
 
+const told = (hard: boolean, pipeline: Pipeline, { doc = newDoc(), node }: { doc?: ProjectDoc; node?: string } = {}) =>
+  takeMessage('1', takeOf(prompts, hard, doc, pipeline), pipeline, node)
+
 it('sends a transition when the pipeline has one, and prompts with a cache reset for a hard cut', () => {
-  const soft = takeMessage('1', prompts, false, newDoc(), make('gen'))
-  expect(soft.message).toEqual({
+  expect(told(false, make('gen'))).toEqual({
     _id: '1',
     transition: { target_prompts: prompts, num_steps: 4, temporal_interpolation_method: 'slerp' },
   })
-  const hard = takeMessage('2', prompts, true, newDoc(), make('gen'))
-  expect(hard.message).toEqual({ _id: '2', prompts, reset_cache: true })
-  expect(hard.take.cut).toBe('hard')
+  expect(told(true, make('gen'))).toEqual({ _id: '1', prompts, reset_cache: true })
+  expect(takeOf(prompts, true, newDoc(), make('gen')).cut).toBe('hard')
 })
 
 it('sends plain prompts for zero steps or without a transition method', () => {
   const doc = { ...newDoc(), transition: { steps: 0, method: null } }
-  expect(takeMessage('1', prompts, false, doc, make('gen')).message).toEqual({ _id: '1', prompts })
+  expect(told(false, make('gen'), { doc })).toEqual({ _id: '1', prompts })
   expect(transitionOf(newDoc(), make('gen', { default_temporal_interpolation_method: null }))).toBeNull()
 })
 
+it('replays a block with its own transition, and plainly through a pipeline that has none', () => {
+  const block = { prompts, transition: { steps: 2, method: 'linear' as const }, cut: 'soft' as const }
+  expect(takeMessage('1', block, make('gen')).transition).toEqual({
+    target_prompts: prompts,
+    num_steps: 2,
+    temporal_interpolation_method: 'linear',
+  })
+  const plain = make('gen', { default_temporal_interpolation_method: null })
+  expect(takeMessage('1', block, plain)).toEqual({ _id: '1', prompts })
+})
+
 it('asks for no cache reset where there is no cache', () => {
-  const plain = make('gen', { supports_cache_management: false })
-  expect(takeMessage('1', prompts, true, newDoc(), plain).message).toEqual({ _id: '1', prompts })
+  expect(told(true, make('gen', { supports_cache_management: false }))).toEqual({ _id: '1', prompts })
 })
 
 it('names the node of a take in a chain, whose other nodes would show it too early', () => {
-  expect(takeMessage('1', prompts, true, newDoc(), make('gen'), 'gen').message).toEqual({
-    _id: '1',
-    node_id: 'gen',
-    prompts,
-    reset_cache: true,
-  })
+  expect(told(true, make('gen'), { node: 'gen' })).toEqual({ _id: '1', node_id: 'gen', prompts, reset_cache: true })
 })
 
 it('builds a graph without a source in text mode', () => {
@@ -98,4 +104,13 @@ it('chooses what the server holds, then the first prompted main pipeline of the 
   expect(defaultPipeline(pipelines, 'video', { status: 'loaded', pipeline_id: 'gone' })).toBe('gen')
   expect(defaultPipeline(pipelines, 'video', { status: 'loaded', pipeline_id: 'depth' })).toBe('gen')
   expect(defaultPipeline({ passthrough: pipelines.passthrough }, 'video', null)).toBe('passthrough')
+})
+
+it('starts with the way prompts blend, where the pipeline has one', () => {
+  const pipeline = make('gen', { default_spatial_interpolation_method: 'linear' })
+  const start = (doc: ProjectDoc, of: Pipeline) => initialParameters(doc, alone(doc, of)).prompt_interpolation_method
+  expect(start(newDoc(), pipeline)).toBe('linear')
+  expect(start({ ...newDoc(), blend: 'slerp' }, pipeline)).toBe('slerp')
+  expect(start({ ...newDoc(), blend: 'slerp' }, make('gen'))).toBeUndefined()
+  expect(blendOf({ blend: 'slerp' }, { ...pipeline, supports_prompts: false })).toBeNull()
 })

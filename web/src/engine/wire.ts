@@ -4,8 +4,11 @@ import type { Take } from '../doc/timeline'
 import type { Size } from '../schema/resolution'
 import { type ChainNode, CONTROL_PORT, mainNode, needOf, paramsOf } from './chain'
 import type { LoadPlan } from './loading'
+import { tempoParameters } from './modulation'
 
 /** What the document means on the wire. Pure. */
+
+export const BLEND_KEY = 'prompt_interpolation_method'
 
 export interface Transition {
   steps: number
@@ -22,22 +25,27 @@ export function transitionOf(doc: ProjectDoc, pipeline: Pipeline): Transition | 
   }
 }
 
-/**
- * The message of a take, and the block it becomes. In a chain it names its `node`: the others would show it at once, before
- * the picture has changed.
- */
-export function takeMessage(
-  id: string,
-  prompts: readonly WirePrompt[],
-  hard: boolean,
-  doc: ProjectDoc,
-  pipeline: Pipeline,
-  node?: string,
-): { message: Params; take: Take } {
+/** How prompts of one moment mix: the user's choice, else the pipeline's; null where the pipeline has none. */
+export function blendOf(doc: Pick<ProjectDoc, 'blend'>, pipeline: Pipeline): Method | null {
+  const own = pipeline.default_spatial_interpolation_method
+  return own && pipeline.supports_prompts ? (doc.blend ?? own) : null
+}
+
+/** A take as the document has its transition. */
+export function takeOf(prompts: readonly WirePrompt[], hard: boolean, doc: ProjectDoc, pipeline: Pipeline): Take {
   const transition = hard ? null : transitionOf(doc, pipeline)
   const smooth = transition !== null && transition.steps > 0
+  return { prompts, transition: smooth ? transition : null, cut: hard ? 'hard' : 'soft' }
+}
+
+/**
+ * The message of a take, by hand or from the timeline. In a chain it names its `node`: the others would show it at once,
+ * before the picture has changed.
+ */
+export function takeMessage(id: string, take: Take, pipeline: Pipeline, node?: string): Params {
+  const { prompts, transition, cut } = take
   const message: Params = node === undefined ? { _id: id } : { _id: id, node_id: node }
-  if (smooth) {
+  if (transition && transition.steps > 0 && pipeline.default_temporal_interpolation_method) {
     message.transition = {
       target_prompts: prompts,
       num_steps: transition.steps,
@@ -46,12 +54,12 @@ export function takeMessage(
   } else {
     message.prompts = prompts
   }
-  if (hard && pipeline.supports_cache_management) message.reset_cache = true
-  return { message, take: { prompts, transition: smooth ? transition : null, cut: hard ? 'hard' : 'soft' } }
+  if (cut === 'hard' && pipeline.supports_cache_management) message.reset_cache = true
+  return message
 }
 
 /** The chain as the server's graph, each processor with the parameters it starts with; text mode has no source. */
-export function graphFor(doc: ProjectDoc, chain: readonly ChainNode[]): Params {
+export function graphFor(doc: Pick<ProjectDoc, 'params'>, chain: readonly ChainNode[]): Params {
   const nodes: Params[] = []
   const edges: Params[] = []
   let from: string | null = null
@@ -92,11 +100,14 @@ export function initialParameters(doc: ProjectDoc, chain: readonly ChainNode[]):
   const main = mainOf(chain)
   const initial: Params = {
     ...paramsOf(doc, main).live,
+    ...(doc.tempo.on ? tempoParameters(doc, chain) : {}),
     input_mode: main.mode,
     pipeline_ids: chain.map((node) => node.pipeline.id),
     graph: graphFor(doc, chain),
   }
   if (main.pipeline.supports_prompts) initial.prompts = doc.onAir
+  const blend = blendOf(doc, main.pipeline)
+  if (blend) initial[BLEND_KEY] = blend
   return initial
 }
 

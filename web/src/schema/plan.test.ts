@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import { pipelineSchema } from '../api/types'
-import { allFields, niceStep, planFields, resolveParams } from './plan'
+import { allFields, applies, keysOf, liveValue, niceStep, planFields, resolveParams } from './plan'
 import { smallerSize, snap } from './resolution'
 
 const load = { category: 'configuration', is_load_param: true }
@@ -80,6 +80,109 @@ describe('planFields', () => {
   it('orders inside a section by order, then key', () => {
     const quality = planFields(pipeline, 'video').find((section) => section.id === 'quality')
     expect(quality?.fields.map((candidate) => candidate.key)).toEqual(['width', 'denoising_steps'])
+  })
+})
+
+describe('a schema that the page has never seen', () => {
+  const stranger = pipelineSchema.parse({
+    id: 'stranger',
+    config_schema: {
+      properties: {
+        on: { type: 'boolean', default: false, ui: { ...live, order: 1 } },
+        mood: { type: 'string', enum: ['calm', 'wild'], default: 'calm', ui: { ...live, order: 2 } },
+        forced: { type: 'string', enum: ['a', 'b'], default: 'a', ui: { ...live, component: 'select' } },
+        unbounded: { type: 'number', default: 0.37, ui: { ...live, component: 'slider' } },
+        words: { type: 'array', items: { type: 'string' }, minItems: 1, maxItems: 3, ui: live },
+        curve: { type: 'array', items: { type: 'number', minimum: 0, maximum: 1 }, default: [0, 1], ui: live },
+        clip: { type: 'string', default: '', ui: { ...live, component: 'video' } },
+        camera: {
+          type: 'object',
+          default: { zoom: 2 },
+          properties: {
+            zoom: { type: 'number', default: 1, minimum: 1, maximum: 8 },
+            shake: { type: 'object', properties: { amount: { type: 'number' } }, ui: { order: 1 } },
+          },
+          ui: { ...live, section: 'motion' },
+        },
+        wildness: { type: 'number', default: 0, ui: { ...live, depends_on: { mood: ['wild', 'mad'], on: true } } },
+        odd: { type: 'array', items: { type: 'object' }, ui: { ...live, component: 'hologram' } },
+      },
+    },
+  })
+  const of = (key: string) => {
+    const found = allFields(stranger, 'video').find((candidate) => candidate.key === key)
+    if (!found) throw new Error(key)
+    return found
+  }
+  it('gets a widget for every value', () => {
+    expect(of('forced').widget).toBe('select')
+    expect(of('unbounded')).toMatchObject({ widget: 'number', default: 0.37, integer: false })
+    expect(of('words')).toMatchObject({ widget: 'tags', items: { min: 1, max: 3 } })
+    expect(of('curve')).toMatchObject({ widget: 'steps', min: 0, max: 1, descending: false })
+    expect(of('clip')).toMatchObject({ widget: 'asset', asset: { kind: 'video', list: false } })
+    expect(of('odd').widget).toBe('json')
+  })
+  it('shows objects by their fields, which take effect with them', () => {
+    const camera = of('camera')
+    expect(camera).toMatchObject({ widget: 'group', section: 'motion', reload: false })
+    expect(camera.children?.map(({ key, widget }) => [key, widget])).toEqual([
+      ['shake', 'group'],
+      ['zoom', 'slider'],
+    ])
+    expect(camera.children?.[1]).toMatchObject({ default: 2, reload: false })
+  })
+  it('hides what depends on something else', () => {
+    const values: Record<string, unknown> = { mood: 'wild', on: true }
+    expect(applies(of('wildness'), (key) => values[key])).toBe(true)
+    values.on = false
+    expect(applies(of('wildness'), (key) => values[key])).toBe(false)
+    expect(applies(of('mood'), () => undefined)).toBe(true)
+  })
+  it('takes a picture back by naming none', () => {
+    expect(liveValue(of('clip'), null)).toBe('')
+    expect(liveValue(of('on'), null)).toBeUndefined()
+  })
+})
+
+describe('adapters and references', () => {
+  const family = pipelineSchema.parse({
+    id: 'family',
+    supports_lora: true,
+    supports_vace: true,
+    config_schema: {
+      properties: {
+        lora_merge_strategy: { type: 'string', default: 'runtime_peft', ui: { ...load, component: 'lora' } },
+        vace_context_scale: { type: 'number', default: 1, minimum: 0, maximum: 2, ui: { ...load, component: 'vace' } },
+      },
+    },
+  })
+  it('are fields of pipelines that can do something with them, and of no other', () => {
+    const keys = allFields(family, 'text').map(({ key }) => key)
+    expect(keys).toEqual(['loras', 'vace_ref_images', 'first_frame_image', 'last_frame_image', 'vace_context_scale'])
+    expect(allFields(pipeline, 'text').map(({ key }) => key)).not.toContain('loras')
+    const adapters = allFields(family, 'text')[0]
+    expect(adapters && keysOf(adapters)).toEqual(['loras', 'lora_merge_strategy'])
+  })
+  it('are loaded with their way of merging; strengths that are live go to the stream as well', () => {
+    const own = {
+      loras: [
+        { path: 'a', scale: 2 },
+        { path: 'b', scale: 3, merge_mode: 'permanent_merge' },
+      ],
+    }
+    const { load: loading, live: running } = resolveParams(family, 'text', own)
+    expect(loading.loras).toEqual([
+      { path: 'a', scale: 2, merge_mode: 'runtime_peft' },
+      { path: 'b', scale: 3, merge_mode: 'permanent_merge' },
+    ])
+    expect(running.lora_scales).toEqual([{ path: 'a', scale: 2 }])
+    expect(resolveParams(family, 'text', {}).load).not.toHaveProperty('loras')
+  })
+  it('send pictures to the stream, and no empty list at its start', () => {
+    const { live: running } = resolveParams(family, 'text', { vace_ref_images: ['x.png'], first_frame_image: null })
+    expect(running.vace_ref_images).toEqual(['x.png'])
+    expect(running).not.toHaveProperty('first_frame_image')
+    expect(resolveParams(family, 'text', { vace_ref_images: [] }).live).not.toHaveProperty('vace_ref_images')
   })
 })
 

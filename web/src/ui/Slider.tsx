@@ -1,4 +1,5 @@
 import { Slider as Radix } from 'radix-ui'
+import type { ReactNode } from 'react'
 
 interface SliderProps {
   label: string
@@ -10,6 +11,8 @@ interface SliderProps {
   disabled?: boolean | undefined
   testId?: string | undefined
   describedBy?: string | undefined
+  /** Drawn on the track. */
+  mark?: ReactNode
   onChange(value: number): void
 }
 
@@ -23,6 +26,7 @@ export function Slider({
   disabled,
   testId,
   describedBy,
+  mark,
   onChange,
 }: SliderProps) {
   return (
@@ -37,6 +41,7 @@ export function Slider({
     >
       <Radix.Track className="relative h-1 grow rounded-full bg-edge/60">
         <Radix.Range className="absolute h-full rounded-full bg-accent" />
+        {mark}
       </Radix.Track>
       <Radix.Thumb
         aria-label={label}

@@ -23,6 +23,8 @@ interface NumberInputProps {
   onCommit(value: number | null): void
   /** Corrects a typed value before it is committed, to a multiple for example. */
   correct?(value: number): number
+  /** Called with what was typed, and with what it became. */
+  onTyped?(typed: number, used: number): void
 }
 
 /** Text until Enter or blur, then a number: floats stay floats, and half-typed values are never sent. */
@@ -40,6 +42,7 @@ export function NumberInput(props: NumberInputProps) {
     className,
     onCommit,
     correct,
+    onTyped,
   } = props
   const shown = value === null ? '' : String(value)
   const [text, setText] = useState(shown)
@@ -62,6 +65,7 @@ export function NumberInput(props: NumberInputProps) {
     } else if (Number.isFinite(parsed)) {
       const next = clamp(parsed)
       setText(String(next))
+      onTyped?.(parsed, next)
       if (next !== value) onCommit(next)
     } else {
       setText(shown)

@@ -4,25 +4,34 @@ import {
   CircleHelp,
   Download,
   HardDriveDownload,
+  LibraryBig,
   Maximize,
   MonitorUp,
   PanelLeft,
   Pause,
   Play,
+  Search,
+  Settings2,
   SlidersHorizontal,
   Square,
 } from 'lucide-react'
 import { useStore } from 'zustand'
 import { scope, uiStore } from '../../app'
-import { changeDoc } from '../../doc/store'
 import { isRunning, together } from '../../engine/models'
-import { type Layout, useDoc, useModels, useOnScreen, usePipeline, useSessionState } from '../../hooks'
+import { type Layout, useModels, useOnScreen, usePipeline, useSessionState } from '../../hooks'
 import { t } from '../../messages'
 import { Button, Hint, IconButton } from '../../ui/Button'
 import { cx } from '../../ui/cx'
 import { bytes } from '../../ui/format'
-import { openModels } from '../models/ModelsSheet'
-import { openOutput, takeScreenshot, toggleFullscreen, toggleRecording } from '../shell/commands'
+import { commandTarget } from '../control/ids'
+import { toggleLibrary } from '../library/state'
+import { openModels } from '../models/open'
+import { openOutput } from '../output/commands'
+import { ProjectMenu } from '../project/ProjectMenu'
+import { openSettings } from '../settings/commands'
+import { chordLabel } from '../shell/chords'
+import { takeScreenshot, toggleFullscreen, toggleRecording } from '../stage/commands'
+import { TempoButton } from '../tempo/TempoButton'
 import { Readouts, StateChip } from './Readouts'
 import { RecordTime } from './RecordTime'
 
@@ -42,19 +51,6 @@ function Logo() {
   )
 }
 
-function ProjectName() {
-  const name = useDoc((doc) => doc.name)
-  return (
-    <input
-      aria-label={t.app.projectName}
-      placeholder={t.app.untitled}
-      value={name}
-      onChange={(event) => changeDoc((doc) => ({ ...doc, name: event.target.value.slice(0, 80) }))}
-      className="h-7 w-36 min-w-0 truncate rounded-1 border border-transparent bg-transparent px-1.5 text-13 font-medium text-fg1 hover:border-line focus:border-edge"
-    />
-  )
-}
-
 export function TransportButtons({ compact = false }: { compact?: boolean }) {
   const state = useSessionState()
   const pipeline = usePipeline()
@@ -68,6 +64,7 @@ export function TransportButtons({ compact = false }: { compact?: boolean }) {
           variant="primary"
           className={cx(height, !compact && 'min-w-20')}
           data-testid="start-stream-button"
+          data-map={commandTarget('play')}
           disabled={!pipeline}
           onClick={() => void scope.start()}
         >
@@ -80,6 +77,7 @@ export function TransportButtons({ compact = false }: { compact?: boolean }) {
             variant={state === 'paused' ? 'primary' : 'solid'}
             className={cx(height, !compact && 'min-w-20')}
             data-testid="pause-button"
+            data-map={commandTarget('play')}
             aria-label={state === 'paused' ? t.header.resume : t.header.pause}
             disabled={!onScreen}
             onClick={() => scope.togglePlay()}
@@ -97,6 +95,7 @@ export function TransportButtons({ compact = false }: { compact?: boolean }) {
         variant="outline"
         className={height}
         data-testid="stop-button"
+        data-map={commandTarget('stop')}
         aria-label={t.header.stop}
         disabled={stopped || state === 'stopping'}
         onClick={() => void scope.session.stop()}
@@ -120,6 +119,7 @@ function RecordButton({ compact = false }: { compact?: boolean }) {
           variant={on ? 'danger' : 'ghost'}
           className={compact ? 'h-11 min-w-11' : 'h-8'}
           data-testid="record-button"
+          data-map={commandTarget('record')}
           data-state={phase}
           aria-label={label}
           aria-pressed={on}
@@ -127,7 +127,13 @@ function RecordButton({ compact = false }: { compact?: boolean }) {
           onClick={toggleRecording}
         >
           <Circle size={13} fill="currentColor" className={cx(!on && onScreen && 'text-live')} aria-hidden />
-          {phase === 'saving' ? t.header.savingRecording : on ? <RecordTime /> : !compact && t.header.record}
+          {phase === 'saving' ? (
+            t.header.savingRecording
+          ) : on ? (
+            <RecordTime />
+          ) : (
+            !compact && <span className="max-lg:hidden">{t.header.record}</span>
+          )}
         </Button>
       </Hint>
       {result && phase === 'off' && (
@@ -149,11 +155,11 @@ function RecordButton({ compact = false }: { compact?: boolean }) {
 }
 
 function OutputChip() {
-  const { black, frozen } = useStore(scope.output.store)
-  if (!black && !frozen) return null
+  const { black, frozen, bars } = useStore(scope.output.store)
+  if (!black && !frozen && !bars) return null
   return (
     <span className="rounded-full border border-warn px-2 py-0.5 text-11 font-medium text-warn">
-      {black ? t.output.chipBlack : t.output.chipFrozen}
+      {black ? t.output.chipBlack : bars ? t.output.chipBars : t.output.chipFrozen}
     </span>
   )
 }
@@ -187,26 +193,27 @@ function ModelsButton() {
 }
 
 function Divider() {
-  return <div className="mx-1 h-6 w-px bg-line" aria-hidden />
+  return <div className="mx-1 h-6 w-px bg-line max-lg:hidden" aria-hidden />
 }
 
 export function Header({ layout }: { layout: Layout }) {
   const onScreen = useOnScreen()
   if (layout === 'narrow') {
     return (
-      <header className="flex h-14 shrink-0 items-center gap-2 border-b border-line bg-bg1 px-2">
+      <header className="flex h-14 shrink-0 items-center gap-2 border-b border-line bg-bg1 px-2 max-[400px]:gap-1 max-[400px]:px-1">
         <h1 className="sr-only">{t.app.title}</h1>
         <TransportButtons compact />
         <RecordButton compact />
-        <div className="ml-auto flex min-w-0 items-center gap-2">
+        <div className="ml-auto flex min-w-0 items-center gap-2 max-[400px]:gap-1">
           <Readouts compact />
           <StateChip compact />
+          <ProjectMenu compact />
         </div>
       </header>
     )
   }
   return (
-    <header className="flex h-12 shrink-0 items-center gap-2 border-b border-line bg-bg1 px-3">
+    <header className="flex h-12 shrink-0 items-center gap-2 border-b border-line bg-bg1 px-3 max-lg:gap-1 max-lg:px-2">
       <h1 className="sr-only">{t.app.title}</h1>
       {layout === 'medium' ? (
         <IconButton label={t.header.openSource} onClick={() => uiStore.setState({ drawer: 'source' })}>
@@ -216,9 +223,9 @@ export function Header({ layout }: { layout: Layout }) {
         <>
           <Logo />
           <span className="text-14 font-semibold tracking-tight">{t.app.name}</span>
-          <ProjectName />
         </>
       )}
+      <ProjectMenu compact={layout === 'medium'} />
       <Divider />
       <TransportButtons />
       <RecordButton />
@@ -228,26 +235,53 @@ export function Header({ layout }: { layout: Layout }) {
           label={t.header.screenshot}
           shortcut="P"
           data-testid="screenshot-button"
+          data-map={commandTarget('screenshot')}
           disabled={!onScreen}
           onClick={() => void takeScreenshot()}
         >
           <Camera size={16} aria-hidden />
         </IconButton>
-        <IconButton label={t.header.fullscreen} shortcut="F" onClick={() => void toggleFullscreen()}>
+        <IconButton
+          label={t.header.fullscreen}
+          shortcut="F"
+          data-map={commandTarget('fullscreen')}
+          onClick={() => void toggleFullscreen()}
+        >
           <Maximize size={16} aria-hidden />
         </IconButton>
-        <IconButton label={t.header.output} shortcut="O" data-testid="output-button" onClick={openOutput}>
+        <IconButton
+          label={t.header.output}
+          shortcut="O"
+          data-testid="output-button"
+          data-map={commandTarget('output')}
+          onClick={openOutput}
+        >
           <MonitorUp size={16} aria-hidden />
         </IconButton>
+        <IconButton label={t.library.title} shortcut="L" data-testid="library-button" onClick={toggleLibrary}>
+          <LibraryBig size={16} aria-hidden />
+        </IconButton>
         <ModelsButton />
+        <IconButton
+          label={t.header.palette}
+          shortcut={chordLabel('Mod+K')}
+          data-testid="palette-button"
+          onClick={() => uiStore.setState({ palette: true })}
+        >
+          <Search size={16} aria-hidden />
+        </IconButton>
+        <IconButton label={t.header.settings} data-testid="settings-button" onClick={() => openSettings()}>
+          <Settings2 size={16} aria-hidden />
+        </IconButton>
         {layout === 'wide' && (
           <IconButton label={t.header.shortcuts} shortcut="?" onClick={() => uiStore.setState({ sheet: true })}>
             <CircleHelp size={16} aria-hidden />
           </IconButton>
         )}
       </div>
-      <div className="ml-auto flex items-center gap-3">
+      <div className="ml-auto flex items-center gap-3 max-lg:gap-1.5">
         <OutputChip />
+        {layout === 'wide' && <TempoButton />}
         <Readouts />
         <StateChip />
         {layout === 'medium' && (

@@ -73,10 +73,16 @@ export function StateChip({ compact = false }: { compact?: boolean }) {
     <span
       data-testid="stream-state"
       data-state={state}
-      className="flex h-7 items-center gap-2 rounded-full border border-line bg-bg0 px-2.5 text-12 font-medium whitespace-nowrap"
+      className={cx(
+        'flex h-7 items-center gap-2 rounded-full border border-line bg-bg0 px-2.5 text-12 font-medium whitespace-nowrap',
+        compact && 'min-w-0 max-[400px]:gap-1.5 max-[400px]:px-2',
+      )}
     >
-      <span className={cx('h-2 w-2 rounded-full', TONE[state] ?? 'bg-accent animate-pulse-live')} aria-hidden />
-      <span className={cx(compact && 'max-w-20 truncate')}>{t.state[state]}</span>
+      <span
+        className={cx('h-2 w-2 shrink-0 rounded-full', TONE[state] ?? 'bg-accent animate-pulse-live')}
+        aria-hidden
+      />
+      <span className={cx(compact && 'max-w-20 min-w-0 truncate')}>{t.state[state]}</span>
       {attempt > 0 && <span className="num text-fg3">{attempt}</span>}
     </span>
   )

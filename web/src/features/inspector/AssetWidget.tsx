@@ -1,65 +1,83 @@
-import { FileUp, X } from 'lucide-react'
-import { useRef, useState } from 'react'
-import { api, assetUrl } from '../../api/client'
+import { AudioLines, Film, ImagePlus, RotateCw, X } from 'lucide-react'
+import { assetUrl } from '../../api/client'
+import { scope } from '../../app'
+import { useOnScreen } from '../../hooks'
 import { t } from '../../messages'
-import { Button, IconButton } from '../../ui/Button'
+import { Button, Hint, IconButton } from '../../ui/Button'
+import { pickAsset } from '../library/state'
+import { fileName, MAX_LISTED, pathsOf, withPath } from '../library/uses'
+import { useNode } from './node'
 import type { WidgetProps } from './widgets'
 
-const asPaths = (value: unknown): string[] =>
-  (Array.isArray(value) ? value : [value]).filter((path): path is string => typeof path === 'string' && path !== '')
+const ICON = { audio: AudioLines, video: Film }
 
-/** Uploads a file to the server's assets and sets the parameter to its path. */
+function Thumbnail({ kind, path }: { kind: 'image' | 'audio' | 'video'; path: string }) {
+  if (kind === 'image') return <img src={assetUrl(path)} alt="" className="h-full w-full object-cover" />
+  const Icon = ICON[kind]
+  return <Icon size={18} className="text-accent" aria-hidden />
+}
+
+/** Files of the library as a parameter's value, with a way to choose them. */
 export function AssetWidget({ field, value, testId, describedBy, onChange }: WidgetProps) {
-  const picker = useRef<HTMLInputElement>(null)
-  const [busy, setBusy] = useState(false)
-  const [problem, setProblem] = useState<string | null>(null)
+  const node = useNode()
+  const onScreen = useOnScreen()
   const kind = field.asset?.kind ?? 'image'
-  const paths = asPaths(value)
-  const upload = async (file: File) => {
-    setBusy(true)
-    setProblem(null)
-    try {
-      const asset = await api.uploadAsset(file.name, file)
-      onChange(field.asset?.list ? [asset.path] : asset.path)
-    } catch (cause) {
-      setProblem(cause instanceof Error ? cause.message : t.inspector.uploadFailed)
-    } finally {
-      setBusy(false)
-    }
-  }
+  const list = field.asset?.list ?? false
+  const paths = pathsOf(value)
+  const take = (gone: string) => onChange(list ? paths.filter((path) => path !== gone) : null)
+  const choose = () =>
+    pickAsset({ kind, label: field.label, chosen: ({ path }) => onChange(withPath(field, paths, path)) })
   return (
     <div className="flex flex-col gap-1.5" data-testid={testId}>
-      {paths.map((path) => (
-        <div key={path} className="flex items-center gap-2 rounded-1 border border-line bg-bg0 p-1.5">
-          {kind === 'image' && <img src={assetUrl(path)} alt="" className="h-10 w-10 rounded-[3px] object-cover" />}
-          <span className="min-w-0 flex-1 truncate text-12 text-fg2">{path.split(/[\\/]/).at(-1)}</span>
-          <IconButton label={t.inspector.remove} onClick={() => onChange(field.asset?.list ? [] : null)}>
-            <X size={14} aria-hidden />
-          </IconButton>
-        </div>
-      ))}
-      <Button variant="outline" disabled={busy} aria-describedby={describedBy} onClick={() => picker.current?.click()}>
-        <FileUp size={14} aria-hidden />
-        {busy ? t.inspector.uploading : t.inspector.upload}
-      </Button>
-      <input
-        ref={picker}
-        type="file"
-        accept={`${kind}/*`}
-        className="sr-only"
-        tabIndex={-1}
-        aria-label={field.label}
-        onChange={(event) => {
-          const [file] = event.target.files ?? []
-          if (file) void upload(file)
-          event.target.value = ''
-        }}
-      />
-      {problem && (
-        <p role="alert" className="text-11 text-live">
-          {problem}
-        </p>
+      {paths.length > 0 && (
+        <ul aria-label={field.label} className="m-0 flex list-none flex-col gap-1 p-0">
+          {paths.map((path) => (
+            <li key={path} className="flex items-center gap-2 rounded-1 border border-line bg-bg0 p-1">
+              <span className="grid h-10 w-14 shrink-0 place-items-center overflow-hidden rounded-[3px] bg-bg2">
+                <Thumbnail kind={kind} path={path} />
+              </span>
+              <span className="min-w-0 flex-1 truncate text-12 text-fg2" title={fileName(path)}>
+                {fileName(path)}
+              </span>
+              <IconButton
+                label={t.inspector.removeFile(fileName(path))}
+                className="max-md:h-11 max-md:w-11"
+                onClick={() => take(path)}
+              >
+                <X size={14} aria-hidden />
+              </IconButton>
+            </li>
+          ))}
+        </ul>
       )}
+      <div className="flex gap-1.5">
+        <Button
+          variant="outline"
+          className="flex-1 max-md:h-11"
+          aria-label={t.inspector.chooseFor(field.label)}
+          aria-describedby={describedBy}
+          data-testid={`${testId}-choose`}
+          disabled={list && paths.length >= MAX_LISTED}
+          onClick={choose}
+        >
+          <ImagePlus size={14} aria-hidden />
+          {t.inspector.choose}
+        </Button>
+        {field.once && paths.length > 0 && (
+          <Hint text={t.inspector.sendAgainHint}>
+            <Button
+              variant="outline"
+              className="max-md:h-11"
+              data-testid={`${testId}-again`}
+              disabled={!onScreen}
+              onClick={() => scope.sendAgain(node, field)}
+            >
+              <RotateCw size={13} aria-hidden />
+              {t.inspector.sendAgain}
+            </Button>
+          </Hint>
+        )}
+      </div>
     </div>
   )
 }

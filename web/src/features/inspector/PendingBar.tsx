@@ -1,19 +1,24 @@
 import { RefreshCw } from 'lucide-react'
 import { scope } from '../../app'
-import { changeDoc } from '../../doc/store'
+import { editDoc } from '../../doc/history'
 import type { LoadPlan } from '../../engine/loading'
 import { filesOf } from '../../engine/models'
 import { useChain, useDoc, useModels, useNeeds, useOnScreen, usePipeline, useSession } from '../../hooks'
 import { t } from '../../messages'
+import { asLoaded } from '../../schema/loras'
 import { Button } from '../../ui/Button'
 import { MissingModels } from '../models/MissingModels'
 import { expectedLoadMs } from '../stage/loadTimes'
 
 /** Puts the document back to what is running; live parameters are not touched. */
 function discard(running: LoadPlan): void {
-  changeDoc((doc) => {
+  editDoc(t.inspector.discard, (doc) => {
     const params = { ...doc.params }
-    for (const { nodeId, loadParams } of running.nodes) params[nodeId] = { ...params[nodeId], ...loadParams }
+    for (const { nodeId, loadParams } of running.nodes) {
+      const { loras: now, ...own } = params[nodeId] ?? {}
+      const loras = asLoaded(now, loadParams.loras)
+      params[nodeId] = { ...own, ...loadParams, ...(loras.length > 0 ? { loras } : {}) }
+    }
     return { ...doc, pipelineId: running.main, mode: running.mode, chain: running.chain, params }
   })
 }

@@ -1,6 +1,6 @@
 import { HardDriveDownload } from 'lucide-react'
 import { useMemo } from 'react'
-import { changeDoc } from '../../doc/store'
+import { editDoc } from '../../doc/history'
 import { mainPipelines } from '../../engine/catalog'
 import { mainNode, needOf } from '../../engine/chain'
 import { filesOf } from '../../engine/models'
@@ -8,7 +8,7 @@ import { useCatalog, useChain, useDoc, useModels, useNeeds, usePipeline } from '
 import { t } from '../../messages'
 import { IconButton } from '../../ui/Button'
 import { Select } from '../../ui/controls'
-import { openModels } from '../models/ModelsSheet'
+import { openModels } from '../models/open'
 import { FilesState } from '../models/parts'
 
 /** Chooses what makes the picture. While live the choice waits in the pending bar, like every change that reloads. */
@@ -43,7 +43,7 @@ export function PipelineSelect() {
         placeholder={t.inspector.noPipeline}
         value={pipeline?.id ?? ''}
         options={options}
-        onChange={(id) => changeDoc((doc) => ({ ...doc, pipelineId: id }))}
+        onChange={(id) => editDoc(t.project.edits.pipeline, (doc) => ({ ...doc, pipelineId: id }))}
       />
       {Object.keys(models).length > 0 && (
         <IconButton

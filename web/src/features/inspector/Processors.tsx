@@ -1,17 +1,21 @@
-import { ArrowDown, ArrowUp, Plus, X } from 'lucide-react'
+import { ArrowDown, ArrowUp, GripVertical, Plus, Workflow, X } from 'lucide-react'
 import { useMemo } from 'react'
 import { addProcessor, moveProcessor, removeProcessor, type Side, setControl } from '../../doc/chain'
+import { editDoc } from '../../doc/history'
 import { MAX_PROCESSORS } from '../../doc/model'
-import { changeDoc } from '../../doc/store'
 import { type ChainNode, canControl, chainOf, processorsFor, sectionsOf } from '../../engine/chain'
 import { filesOf } from '../../engine/models'
 import { useCatalog, useDoc, useMode, useModels, useNeeds, usePipeline } from '../../hooks'
 import { t } from '../../messages'
 import { IconButton } from '../../ui/Button'
 import { Select, Switch } from '../../ui/controls'
+import { cx } from '../../ui/cx'
+import { anchorOf } from '../graph/places'
+import { toggleGraph } from '../graph/state'
 import { FilesState } from '../models/parts'
 import { FieldRow } from './FieldRow'
 import { NodeContext } from './node'
+import { type Reorder, useReorder } from './reorder'
 
 function Files({ node }: { node: ChainNode }) {
   const [need] = useNeeds(useMemo(() => [node], [node]))
@@ -19,17 +23,46 @@ function Files({ node }: { node: ChainNode }) {
   return need && model ? <FilesState files={filesOf(model, need)} download={model.progress} /> : null
 }
 
-function Processor({ side, node, index, of }: { side: Side; node: ChainNode; index: number; of: number }) {
+interface ProcessorProps {
+  side: Side
+  node: ChainNode
+  index: number
+  of: number
+  reorder: Reorder
+}
+
+function Processor({ side, node, index, of, reorder }: ProcessorProps) {
   const { id, name, description } = node.pipeline
   const fields = useMemo(() => sectionsOf(node).flatMap((section) => section.fields), [node])
   const touch = 'max-md:h-11 max-md:w-11'
-  const move = (by: -1 | 1) => changeDoc(moveProcessor(side, id, by))
+  const move = (by: -1 | 1) => editDoc(t.processors.step(name), moveProcessor(side, id, by))
+  const { drag } = reorder
+  // The place that the dragged one would take: above this one, or below it.
+  const edge = drag && drag.to === index && drag.from !== index ? (drag.to < drag.from ? 'above' : 'below') : null
   return (
     <li
-      className="flex flex-col gap-2.5 rounded-1 border border-line bg-bg2 p-2 pl-2.5"
+      className={cx(
+        'flex flex-col gap-2.5 rounded-1 border border-line bg-bg2 p-2 pl-2.5',
+        drag?.from === index && 'border-accent! opacity-60',
+        edge === 'above' && 'shadow-[0_-3px_0_var(--color-accent)]',
+        edge === 'below' && 'shadow-[0_3px_0_var(--color-accent)]',
+      )}
+      id={anchorOf(node.id)}
+      tabIndex={-1}
       data-testid={`node-${node.id}`}
     >
       <div className="flex items-center gap-0.5">
+        {of > 1 && (
+          <button
+            type="button"
+            aria-label={t.drag.handle(name)}
+            data-testid={`drag-${node.id}`}
+            className="-ml-1.5 grid h-7 w-6 shrink-0 cursor-grab touch-none place-items-center rounded-1 text-fg3 hover:bg-bg3 hover:text-fg1 active:cursor-grabbing max-md:h-11 max-md:w-11"
+            {...reorder.handle(index)}
+          >
+            <GripVertical size={14} aria-hidden />
+          </button>
+        )}
         <h4 className="mr-auto min-w-0 truncate text-12 font-semibold" title={description ?? name}>
           {name}
         </h4>
@@ -51,7 +84,7 @@ function Processor({ side, node, index, of }: { side: Side; node: ChainNode; ind
         <IconButton
           label={t.processors.remove(name)}
           className={touch}
-          onClick={() => changeDoc(removeProcessor(side, id))}
+          onClick={() => editDoc(t.processors.remove(name), removeProcessor(side, id))}
         >
           <X size={14} aria-hidden />
         </IconButton>
@@ -92,6 +125,10 @@ function SideList({ side }: { side: Side }) {
       }
     })
   const label = t.processors[side]
+  const reorder = useReorder((from, by) => {
+    const id = nodes[from]?.pipeline.id
+    if (id) editDoc(t.drag.order, moveProcessor(side, id, by))
+  })
   return (
     <section aria-label={label} data-testid={`chain-${side}`} className="flex flex-col gap-2">
       <div className="flex items-center gap-2">
@@ -105,14 +142,14 @@ function SideList({ side }: { side: Side }) {
             value=""
             disabled={offered.length === 0 || nodes.length >= MAX_PROCESSORS}
             options={offered}
-            onChange={(id) => changeDoc(addProcessor(side, id))}
+            onChange={(id) => editDoc(t.processors.added(pipelines[id]?.name ?? id), addProcessor(side, id))}
           />
         </div>
       </div>
       {nodes.length > 0 && (
-        <ol className="m-0 flex list-none flex-col gap-2 p-0">
+        <ol ref={reorder.list} className="m-0 flex list-none flex-col gap-2 p-0">
           {nodes.map((node, index) => (
-            <Processor key={node.id} side={side} node={node} index={index} of={nodes.length} />
+            <Processor key={node.id} side={side} node={node} index={index} of={nodes.length} reorder={reorder} />
           ))}
         </ol>
       )}
@@ -133,7 +170,18 @@ export function Processors() {
   const video = mode === 'video'
   return (
     <div className="flex flex-col gap-3 px-3 pb-3">
-      <h2 className="panel-title">{t.processors.title}</h2>
+      <div className="-my-1 flex items-center">
+        <h2 className="panel-title mr-auto">{t.processors.title}</h2>
+        <IconButton
+          label={t.graph.open}
+          shortcut="G"
+          data-testid="open-graph"
+          className="max-md:h-11 max-md:w-11"
+          onClick={toggleGraph}
+        >
+          <Workflow size={14} aria-hidden />
+        </IconButton>
+      </div>
       {any && (video || waiting) && (
         <div className="flex flex-col gap-1.5">
           <SideList side="before" />
@@ -153,7 +201,7 @@ export function Processors() {
             testId="use-control"
             describedBy="control-hint"
             checked={control}
-            onChange={(next) => changeDoc(setControl(next))}
+            onChange={(next) => editDoc(t.processors.control, setControl(next))}
           />
         </div>
       )}

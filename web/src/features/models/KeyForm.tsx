@@ -1,11 +1,11 @@
 import { type FormEvent, useId, useState } from 'react'
-import { api } from '../../api/client'
+import { api, type KeyService } from '../../api/client'
 import { t } from '../../messages'
 import { Button } from '../../ui/Button'
 import { TextInput } from '../../ui/fields'
 
 /** Where a repository wants to know who asks: takes a key, stores it on the server, and goes on. */
-export function KeyForm({ onStored }: { onStored(): void }) {
+export function KeyForm({ service = 'huggingface', onStored }: { service?: KeyService; onStored(): void }) {
   const [key, setKey] = useState('')
   const [problem, setProblem] = useState<string | null>(null)
   const id = useId()
@@ -13,7 +13,7 @@ export function KeyForm({ onStored }: { onStored(): void }) {
     event.preventDefault()
     setProblem(null)
     try {
-      await api.storeKey('huggingface', key.trim())
+      await api.storeKey(service, key.trim())
       setKey('')
       onStored()
     } catch (cause) {
@@ -23,7 +23,7 @@ export function KeyForm({ onStored }: { onStored(): void }) {
   return (
     <form onSubmit={(event) => void submit(event)} className="flex flex-col gap-1.5">
       <label htmlFor={id} className="text-12 text-fg1">
-        {t.models.key}
+        {t.models.key[service]}
       </label>
       <div className="flex gap-2">
         <TextInput

@@ -1,4 +1,5 @@
-import { ChevronRight, CloudDownload, ExternalLink, RotateCw, ShieldCheck, X } from 'lucide-react'
+import { ChevronRight, CloudDownload, ExternalLink, RotateCw, ShieldCheck, Trash2, X } from 'lucide-react'
+import { useState } from 'react'
 import type { Model } from '../../api/types'
 import { scope, uiStore } from '../../app'
 import { mainNode } from '../../engine/chain'
@@ -79,6 +80,27 @@ function FileList({ model, needed }: { model: Model; needed: ReadonlySet<string>
         </li>
       ))}
     </ul>
+  )
+}
+
+/** Asks once more: what is deleted has to be fetched again. */
+function Remove({ id, headingId }: { id: string; headingId: string }) {
+  const [sure, setSure] = useState(false)
+  return (
+    <Button
+      variant={sure ? 'danger' : 'ghost'}
+      className="max-md:h-11"
+      aria-describedby={headingId}
+      data-testid={`remove-${id}`}
+      onBlur={() => setSure(false)}
+      onClick={() => {
+        setSure(!sure)
+        if (sure) void scope.models.remove(id)
+      }}
+    >
+      <Trash2 size={14} aria-hidden />
+      {sure ? t.modelFiles.sure : t.modelFiles.remove}
+    </Button>
   )
 }
 
@@ -166,6 +188,7 @@ function ModelRow({ id }: { id: string }) {
             {t.models.verify}
           </Button>
         )}
+        {!running && files.bytes > 0 && <Remove id={id} headingId={headingId} />}
         {files.state === 'complete' && <span className="num ml-auto text-11 text-fg3">{bytes(files.bytes)}</span>}
       </div>
       <details className="group">
@@ -212,9 +235,4 @@ export function ModelsSheet() {
       <ModelList />
     </Sheet>
   )
-}
-
-export function openModels(): void {
-  uiStore.setState({ models: true })
-  void scope.models.refresh()
 }

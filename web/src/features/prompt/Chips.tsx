@@ -1,8 +1,10 @@
-import { announce, scope } from '../../app'
+import { scope } from '../../app'
 import { EXAMPLE_PROMPTS } from '../../doc/model'
 import { useAir, useDoc, usePipeline } from '../../hooks'
 import { t } from '../../messages'
 import { cx } from '../../ui/cx'
+import { pickUp } from '../deck/carry'
+import { announceTake } from './commands'
 
 /** Prompts to try: one click is a take. */
 export function Chips() {
@@ -21,9 +23,11 @@ export function Chips() {
             key={text}
             type="button"
             data-testid="prompt-chip"
+            draggable
+            onDragStart={(event) => pickUp(event, [{ text, weight: 100 }])}
             onClick={() => {
               scope.recall([{ text, weight: 100 }])
-              announce(t.notices.took(text))
+              announceTake()
             }}
             className={cx(
               'h-6 shrink-0 rounded-full border px-2.5 text-12 whitespace-nowrap transition-colors duration-100 max-md:h-9 max-md:px-3.5',

@@ -1,43 +1,24 @@
 import { CornerDownLeft, Plus, Scissors, Undo2 } from 'lucide-react'
-import { announce, notify, scope, uiStore } from '../../app'
+import { useStore } from 'zustand'
+import { scope } from '../../app'
 import { MAX_PROMPTS } from '../../doc/model'
-import {
-  addPrompt,
-  firstFreeSlot,
-  promptLabel,
-  revertDraft,
-  samePrompts,
-  storeInDeck,
-  wirePrompts,
-} from '../../doc/prompts'
-import { changeDoc, docStore } from '../../doc/store'
-import { useAir, useDoc, usePipeline, usePrompted, useUi } from '../../hooks'
+import { addPrompt, revertDraft, samePrompts, tokenEstimate, wirePrompts } from '../../doc/prompts'
+import { changeDoc } from '../../doc/store'
+import { useAir, useDoc, useLayout, usePipeline, usePrompted, useUi } from '../../hooks'
 import { t } from '../../messages'
 import { Button, Hint, IconButton } from '../../ui/Button'
 import { Switch } from '../../ui/controls'
 import { cx } from '../../ui/cx'
+import { commandTarget } from '../control/ids'
+import { BankSwitch } from '../deck/Deck'
+import { TempoButton } from '../tempo/TempoButton'
+import { WaitingChip } from '../tempo/WaitingChip'
 import { Chips } from './Chips'
+import { Crossfader } from './Crossfader'
+import { takeDraft } from './commands'
+import { History } from './History'
 import { PromptRow } from './PromptRow'
 import { TransitionControl } from './TransitionControl'
-
-export function takeDraft(hard: boolean): void {
-  if (scope.takeDraft(hard)) announce(t.notices.took(promptLabel(docStore.getState().onAir)))
-  else notify(t.prompt.empty)
-}
-
-/** Ctrl+Enter: back into the slot being edited, else into the first free one. */
-export function storeDraft(): void {
-  const doc = docStore.getState()
-  const prompts = wirePrompts(doc.draft)
-  const slot = uiStore.getState().editingSlot ?? firstFreeSlot(doc)
-  if (prompts.length === 0) notify(t.prompt.empty)
-  else if (slot === null) notify(t.deck.full)
-  else {
-    changeDoc(storeInDeck(slot, prompts))
-    uiStore.setState({ editingSlot: null })
-    notify(t.deck.stored(slot + 1))
-  }
-}
 
 function AirChip() {
   const active = useAir()
@@ -65,18 +46,36 @@ function AirChip() {
   )
 }
 
+/** Shown when a prompt is so long that it matters; nothing is ever refused. */
+const TOKENS_SHOWN = 120
+const TOKENS_READ = 512
+
+function TokenNote() {
+  const tokens = useDoc((doc) => Math.max(...doc.draft.map(({ text }) => tokenEstimate(text))))
+  if (tokens < TOKENS_SHOWN) return null
+  const many = tokens > TOKENS_READ
+  return (
+    <p data-testid="tokens" className={cx('text-11', many ? 'text-warn' : 'text-fg3')}>
+      {many ? t.prompt.tokensMany(tokens, TOKENS_READ) : t.prompt.tokens(tokens)}
+    </p>
+  )
+}
+
 export function PromptPanel({ compact = false }: { compact?: boolean }) {
   const ids = useDoc((doc) => doc.draft.map((prompt) => prompt.id))
   const cue = useDoc((doc) => doc.cue)
   const edited = useDoc((doc) => !samePrompts(wirePrompts(doc.draft), doc.onAir))
   const editingSlot = useUi((ui) => ui.editingSlot)
+  const layout = useLayout()
+  const waiting = useStore(scope.music.quantiser.store, (state) => state.waiting !== null)
   const pipeline = usePipeline()
   const unused = pipeline !== null && !pipeline.supports_prompts
   return (
     <section aria-label={t.prompt.title} className="flex shrink-0 flex-col gap-2 bg-bg1 px-3 py-2.5">
       <div className="flex h-7 items-center gap-2.5">
         <h2 className="panel-title">{t.prompt.title}</h2>
-        <AirChip />
+        {!(compact && waiting) && <AirChip />}
+        <WaitingChip compact={compact} />
         {edited && (
           <IconButton label={t.prompt.revert} shortcut="Esc" onClick={() => changeDoc(revertDraft)}>
             <Undo2 size={14} aria-hidden />
@@ -95,6 +94,7 @@ export function PromptPanel({ compact = false }: { compact?: boolean }) {
               </span>
             </Hint>
           )}
+          <History compact={compact} />
           <Hint text={t.prompt.addHint}>
             <Button
               variant="ghost"
@@ -114,13 +114,16 @@ export function PromptPanel({ compact = false }: { compact?: boolean }) {
           {ids.map((id, index) => (
             <PromptRow key={id} index={index} count={ids.length} />
           ))}
+          {ids.length === 2 && <Crossfader />}
+          <TokenNote />
         </div>
-        <div className="flex w-44 shrink-0 flex-col gap-1.5 max-md:w-full max-md:flex-row max-md:items-center">
+        <div className="flex w-52 shrink-0 flex-col gap-1.5 max-md:w-full max-md:flex-row max-md:items-center">
           <div className="flex gap-1.5">
             <Hint text={t.prompt.takeHint} shortcut="Enter">
               <Button
                 variant={unused ? 'outline' : 'primary'}
                 data-testid="take-button"
+                data-map={commandTarget('take')}
                 className="h-9 flex-1 text-13 max-md:h-11 max-md:px-6"
                 onClick={() => takeDraft(false)}
               >
@@ -134,6 +137,7 @@ export function PromptPanel({ compact = false }: { compact?: boolean }) {
                   variant="outline"
                   aria-label={t.prompt.hardCut}
                   data-testid="hard-cut-button"
+                  data-map={commandTarget('hardCut')}
                   square
                   size="m"
                   className="max-md:h-11 max-md:w-11"
@@ -150,7 +154,11 @@ export function PromptPanel({ compact = false }: { compact?: boolean }) {
       {unused && <p className="text-12 text-fg2">{t.prompt.noPrompts(pipeline.name)}</p>}
       {editingSlot !== null && <p className="text-12 text-accent">{t.deck.editing(editingSlot + 1)}</p>}
       <div className="flex min-w-0 items-center gap-3">
-        <Chips />
+        <div className="min-w-0 flex-1">
+          <Chips />
+        </div>
+        {!compact && <BankSwitch />}
+        {layout !== 'wide' && <TempoButton compact={compact} />}
       </div>
     </section>
   )

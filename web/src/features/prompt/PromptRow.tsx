@@ -14,18 +14,22 @@ import { changeDoc, docStore } from '../../doc/store'
 import { useDoc } from '../../hooks'
 import { t } from '../../messages'
 import { IconButton } from '../../ui/Button'
+import { cx } from '../../ui/cx'
 import { Slider } from '../../ui/Slider'
-import { storeDraft, takeDraft } from './PromptPanel'
+import { Ghost } from '../control/Ghost'
+import { weightTarget } from '../control/ids'
+import { storeDraft, takeDraft } from './commands'
+import { openHistory } from './historyUi'
 
 const MAX_HEIGHT = 96
 
-/** ↑ in an empty box walks back through earlier prompts. */
+/** ↑ in an empty box shows earlier prompts; in one of them it walks back. */
 function recallHistory(index: number): boolean {
   const { draft, history } = docStore.getState()
   const current = draft[index]?.text ?? ''
-  const position = current === '' ? -1 : history.indexOf(current)
-  if (current !== '' && position < 0) return false
-  const older = history[position + 1]
+  if (current === '') return openHistory(index)
+  const position = history.indexOf(current)
+  const older = position < 0 ? undefined : history[position + 1]
   if (older === undefined) return false
   changeDoc(setText(index, older))
   return true
@@ -48,24 +52,31 @@ function onKey(event: KeyboardEvent<HTMLTextAreaElement>, index: number): void {
   }
 }
 
-function Weight({ index }: { index: number }) {
+function Weight({ index, fader }: { index: number; fader: boolean }) {
   const { weight, locked } = useDoc((doc) => {
     const prompt = doc.draft[index]
     return { weight: prompt?.weight ?? 0, locked: prompt?.locked ?? false }
   })
   return (
-    <div className="flex w-44 shrink-0 items-center gap-1.5 max-md:w-auto max-md:flex-1">
-      <Slider
-        label={t.prompt.weight(index + 1)}
-        valueText={t.prompt.weightText(weight)}
-        testId={`weight-${index}`}
-        value={weight}
-        min={0}
-        max={100}
-        step={1}
-        disabled={locked}
-        onChange={(value) => changeDoc(changeWeight(index, value))}
-      />
+    <div
+      data-map={weightTarget(index)}
+      className={cx('flex shrink-0 items-center gap-1.5 max-md:w-auto max-md:flex-1', !fader && 'w-44')}
+    >
+      {!fader && (
+        <Slider
+          label={t.prompt.weight(index + 1)}
+          valueText={t.prompt.weightText(weight)}
+          testId={`weight-${index}`}
+          value={weight}
+          min={0}
+          max={100}
+          step={1}
+          disabled={locked}
+          mark={<Ghost target={weightTarget(index)} />}
+          onChange={(value) => changeDoc(changeWeight(index, value))}
+        />
+      )}
+      {fader && <span className="ml-auto text-11 font-semibold text-fg3">{t.prompt.letter[index]}</span>}
       <span data-testid={`weight-value-${index}`} className="num w-7 text-right text-12">
         {weight}
       </span>
@@ -92,7 +103,7 @@ export function PromptRow({ index, count }: { index: number; count: number }) {
     node.style.height = `${Math.min(MAX_HEIGHT, Math.max(36, node.scrollHeight + 2))}px`
   }, [text])
   return (
-    <div className="flex items-start gap-2 max-md:flex-wrap">
+    <div className={cx('flex items-start gap-2', count > 2 && 'max-md:flex-wrap')}>
       <textarea
         ref={box}
         rows={1}
@@ -104,11 +115,11 @@ export function PromptRow({ index, count }: { index: number; count: number }) {
         spellCheck={false}
         onChange={(event) => changeDoc(setText(index, event.target.value))}
         onKeyDown={(event) => onKey(event, index)}
-        className="min-w-48 flex-1 resize-none rounded-1 border border-edge bg-bg0 px-3 py-[7px] text-14 leading-5 text-fg1 hover:border-fg3 focus-visible:border-accent"
+        className="min-w-40 flex-1 resize-none rounded-1 border border-edge bg-bg0 px-3 py-[7px] text-14 leading-5 text-fg1 hover:border-fg3 focus-visible:border-accent"
       />
       {count > 1 && (
-        <div className="flex h-9 items-center gap-0.5 max-md:w-full">
-          <Weight index={index} />
+        <div className={cx('flex h-9 items-center gap-0.5', count > 2 && 'max-md:w-full')}>
+          <Weight index={index} fader={count === 2} />
           <IconButton label={t.prompt.remove(index + 1)} onClick={() => changeDoc(removePrompt(index))}>
             <X size={14} aria-hidden />
           </IconButton>

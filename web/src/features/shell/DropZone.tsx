@@ -1,8 +1,8 @@
 import { useEffect, useState } from 'react'
 import { t } from '../../messages'
-import { openVideo } from '../source/openVideo'
+import { openFile } from '../install/launch'
 
-/** Files dropped anywhere become the source; the page never navigates away to them. */
+/** Files dropped anywhere are imported, or become the source; the page never navigates away to them. */
 export function DropZone() {
   const [over, setOver] = useState(false)
   useEffect(() => {
@@ -10,7 +10,8 @@ export function DropZone() {
     const enter = (event: DragEvent) => {
       if (!files(event)) return
       event.preventDefault()
-      setOver(true)
+      // Some panels take files themselves.
+      setOver(!(event.target instanceof Element && event.target.closest('[data-takes-files]')))
     }
     const leave = (event: DragEvent) => {
       if (event.relatedTarget === null) setOver(false)
@@ -20,7 +21,7 @@ export function DropZone() {
       event.preventDefault()
       setOver(false)
       const [file] = event.dataTransfer?.files ?? []
-      if (file) void openVideo(file)
+      if (file) openFile(file)
     }
     window.addEventListener('dragenter', enter)
     window.addEventListener('dragover', enter)
@@ -35,8 +36,8 @@ export function DropZone() {
   }, [])
   if (!over) return null
   return (
-    <div className="pointer-events-none fixed inset-3 z-50 grid place-items-center rounded-2 border-2 border-dashed border-accent bg-bg0/80 text-20 font-semibold">
-      {t.source.dropHere}
+    <div className="pointer-events-none fixed inset-3 z-50 grid place-items-center rounded-2 p-6 text-center border-2 border-dashed border-accent bg-bg0/80 text-20 font-semibold">
+      {t.project.drop}
     </div>
   )
 }

@@ -1,20 +1,43 @@
 import { Layers, ListVideo, SlidersHorizontal, Video } from 'lucide-react'
 import { Tabs } from 'radix-ui'
+import { Suspense } from 'react'
 import { type Tab, uiStore } from '../../app'
 import { type Layout, useLayout, useSessionState, useUi } from '../../hooks'
 import { t } from '../../messages'
 import { cx } from '../../ui/cx'
+import { lazyPanel } from '../../ui/Lazily'
 import { Sheet } from '../../ui/Sheet'
 import { Deck } from '../deck/Deck'
 import { Header } from '../header/Header'
-import { Inspector } from '../inspector/Inspector'
 import { PendingBar } from '../inspector/PendingBar'
+import { ProjectBanner } from '../project/ProjectBanner'
 import { PromptPanel } from '../prompt/PromptPanel'
 import { SourcePanel } from '../source/SourcePanel'
 import { Stage } from '../stage/Stage'
-import { Timeline } from '../timeline/Timeline'
 import { Resizer } from './Resizer'
 import { StatusBar } from './StatusBar'
+
+// The picture and its prompt come first: these two are fetched beside them.
+const inspector = lazyPanel(async () => (await import('../inspector/Inspector')).Inspector)
+const timeline = lazyPanel<{ tall?: boolean }>(async () => (await import('../timeline/Timeline')).Timeline)
+
+function Inspector() {
+  return (
+    <Suspense fallback={null}>
+      <inspector.Panel />
+    </Suspense>
+  )
+}
+
+function Timeline({ tall = false }: { tall?: boolean }) {
+  return (
+    <Suspense
+      fallback={<div className={cx('shrink-0 border-t border-line bg-bg1', tall ? 'min-h-40' : 'h-[130px]')} />}
+    >
+      <timeline.Panel tall={tall} />
+    </Suspense>
+  )
+}
 
 function Wide() {
   const { leftWidth, rightWidth } = useUi((ui) => ({ leftWidth: ui.leftWidth, rightWidth: ui.rightWidth }))
@@ -145,6 +168,7 @@ export function Perform() {
   return (
     <div className="flex h-full flex-col">
       <Header layout={layout} />
+      <ProjectBanner />
       {layout === 'wide' && <Wide />}
       {layout === 'medium' && <Medium />}
       {layout === 'narrow' && <Narrow />}

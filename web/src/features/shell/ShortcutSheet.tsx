@@ -1,13 +1,14 @@
+import { useStore } from 'zustand'
 import { uiStore } from '../../app'
 import { useUi } from '../../hooks'
 import { t } from '../../messages'
 import { Kbd } from '../../ui/Button'
 import { Switch } from '../../ui/controls'
 import { Sheet } from '../../ui/Sheet'
+import { chordLabel } from './chords'
+import { COMMAND_GROUPS } from './command'
 import { commands } from './commands'
-
-const keyName = (key: string) =>
-  key === ' ' ? 'Space' : key.length === 1 ? key.toUpperCase() : key.replace('+f', '+F')
+import { keymapStore, keysOf } from './keymap'
 
 const PROMPT_KEYS: readonly (readonly [string, string])[] = [
   ['Enter', t.shortcuts.take],
@@ -18,19 +19,40 @@ const PROMPT_KEYS: readonly (readonly [string, string])[] = [
   ['↑', t.shortcuts.history],
 ]
 
-function Row({ keys, label }: { keys: string; label: string }) {
+interface RowProps {
+  keys: readonly string[]
+  label: string
+}
+
+function Group({ title, rows }: { title: string; rows: readonly RowProps[] }) {
   return (
-    <div className="flex h-8 items-center justify-between gap-4 border-b border-line/60">
-      <dt className="text-13 text-fg1">{label}</dt>
-      <dd className="m-0">
-        <Kbd>{keys}</Kbd>
-      </dd>
-    </div>
+    <section className="mb-4 break-inside-avoid">
+      <h3 className="panel-title mb-1">{title}</h3>
+      <dl className="m-0">
+        {rows.map(({ keys, label }) => (
+          <div key={label} className="flex min-h-8 items-center justify-between gap-4 border-b border-line/60">
+            <dt className="text-13 text-fg1">{label}</dt>
+            <dd className="m-0 flex shrink-0 gap-1">
+              {keys.map((key) => (
+                <Kbd key={key}>{key}</Kbd>
+              ))}
+            </dd>
+          </div>
+        ))}
+      </dl>
+    </section>
   )
 }
 
+/** All keys by group, from the commands themselves. */
 export function ShortcutSheet() {
   const { sheet, singleKeys } = useUi((ui) => ({ sheet: ui.sheet, singleKeys: ui.singleKeys }))
+  const own = useStore(keymapStore)
+  const rows = (group: (typeof COMMAND_GROUPS)[number]) =>
+    commands
+      .filter((command) => command.group === group)
+      .map((command) => ({ label: command.label, keys: keysOf(command, own).map((chord) => chordLabel(chord)) }))
+      .filter(({ keys }) => keys.length > 0)
   return (
     <Sheet
       open={sheet}
@@ -39,28 +61,19 @@ export function ShortcutSheet() {
       description={t.shortcuts.note}
       onClose={() => uiStore.setState({ sheet: false })}
     >
-      <div className="grid gap-x-8 gap-y-4 p-4 md:grid-cols-2">
-        <dl className="m-0">
-          {commands.map((command) => (
-            <Row key={command.id} keys={keyName(command.key)} label={command.label} />
-          ))}
-          <Row keys="1–8" label={t.shortcuts.deck} />
-        </dl>
-        <div>
-          <h3 className="panel-title mb-1">{t.shortcuts.inPrompt}</h3>
-          <dl className="m-0">
-            {PROMPT_KEYS.map(([keys, label]) => (
-              <Row key={keys} keys={keys} label={label} />
-            ))}
-          </dl>
-          <div className="mt-4 flex items-center justify-between text-13">
-            <span>{t.shortcuts.singleKeys}</span>
-            <Switch
-              label={t.shortcuts.singleKeys}
-              checked={singleKeys}
-              onChange={(next) => uiStore.setState({ singleKeys: next })}
-            />
-          </div>
+      <div className="gap-x-8 p-4 md:columns-2">
+        {COMMAND_GROUPS.map((group) => {
+          const own = rows(group)
+          return own.length > 0 && <Group key={group} title={t.commands.groups[group]} rows={own} />
+        })}
+        <Group title={t.shortcuts.inPrompt} rows={PROMPT_KEYS.map(([key, label]) => ({ keys: [key], label }))} />
+        <div className="flex break-inside-avoid items-center justify-between text-13">
+          <span>{t.shortcuts.singleKeys}</span>
+          <Switch
+            label={t.shortcuts.singleKeys}
+            checked={singleKeys}
+            onChange={(next) => uiStore.setState({ singleKeys: next })}
+          />
         </div>
       </div>
     </Sheet>

@@ -1,12 +1,13 @@
-import { CircleAlert, CircleCheck, ScrollText, TriangleAlert } from 'lucide-react'
-import { useCallback } from 'react'
-import { scope, uiStore } from '../../app'
+import { ScrollText } from 'lucide-react'
+import { uiStore } from '../../app'
 import type { Meters } from '../../engine/meters'
 import { useCatalog, useOnScreen } from '../../hooks'
 import { t } from '../../messages'
-import { cx } from '../../ui/cx'
 import { fixed, rate } from '../../ui/format'
 import { Painted } from '../../ui/Painted'
+import { AgainChip } from '../again/AgainChip'
+import { CenterButton } from '../notices/CenterButton'
+import { HealthButton } from '../stage/HealthWord'
 
 const details = ({ net, server }: Meters) => {
   const size = net.width ? `${net.codec ?? ''} ${net.width}×${net.height}` : ''
@@ -21,44 +22,6 @@ const details = ({ net, server }: Meters) => {
     .join('  ·  ')
 }
 
-type Health = 'ok' | 'warn' | 'bad'
-
-/** One word for the state of the stream, from what can go wrong in it. */
-export function judge({ fps, net }: Meters): Health {
-  const loss = net.lossPercent ?? 0
-  const rtt = net.rttMs ?? 0
-  if (fps === 0 || loss > 5 || rtt > 400) return 'bad'
-  return fps < 5 || loss > 1 || rtt > 150 ? 'warn' : 'ok'
-}
-
-/** Shows one of three marks; which one is written into an attribute, not rendered. */
-function HealthMark() {
-  const attach = useCallback((node: HTMLSpanElement | null) => {
-    if (!node) return
-    return scope.meters.subscribe((meters) => {
-      const health = judge(meters)
-      if (node.dataset.health !== health) node.dataset.health = health
-    })
-  }, [])
-  const part = 'hidden items-center gap-1'
-  return (
-    <span ref={attach} role="img" aria-label={t.status.health} className="group/health flex font-medium">
-      <span className={cx(part, 'text-ok group-data-[health=ok]/health:flex')}>
-        <CircleCheck size={13} aria-hidden />
-        {t.hud.ok}
-      </span>
-      <span className={cx(part, 'text-warn group-data-[health=warn]/health:flex')}>
-        <TriangleAlert size={13} aria-hidden />
-        {t.hud.warn}
-      </span>
-      <span className={cx(part, 'text-live group-data-[health=bad]/health:flex')}>
-        <CircleAlert size={13} aria-hidden />
-        {t.hud.bad}
-      </span>
-    </span>
-  )
-}
-
 export function StatusBar() {
   const { phase, version } = useCatalog(({ phase, version }) => ({ phase, version }))
   const onScreen = useOnScreen()
@@ -67,11 +30,13 @@ export function StatusBar() {
       <span>{phase === 'ready' ? t.status.connected(location.host) : t.status.disconnected}</span>
       {onScreen && (
         <>
-          <HealthMark />
+          <HealthButton />
           <Painted paint={details} className="num min-w-0 truncate text-fg2" />
         </>
       )}
       <span className="num ml-auto">{version}</span>
+      <AgainChip />
+      <CenterButton />
       <button
         type="button"
         onClick={() => uiStore.setState({ logs: true })}

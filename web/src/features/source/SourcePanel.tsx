@@ -1,15 +1,22 @@
-import { FolderOpen, TriangleAlert } from 'lucide-react'
+import { FolderOpen, LibraryBig, TriangleAlert } from 'lucide-react'
 import { useRef } from 'react'
 import { useStore } from 'zustand'
+import type { Asset } from '../../api/types'
 import { scope } from '../../app'
-import { changeDoc } from '../../doc/store'
-import type { SourceErrorCode } from '../../engine/source'
+import { clipName, withClip } from '../../doc/clip'
+import { editDoc } from '../../doc/history'
+import { docStore } from '../../doc/store'
+import { CAMERA_HEIGHTS, type SourceErrorCode } from '../../engine/source'
 import { sizeFor } from '../../engine/wire'
 import { useDoc, useMode, usePipeline } from '../../hooks'
 import { t } from '../../messages'
-import { Button } from '../../ui/Button'
+import { Button, IconButton } from '../../ui/Button'
 import { Segmented, Select, Switch } from '../../ui/controls'
 import { EngineMedia } from '../../ui/EngineMedia'
+import { anchorOf } from '../graph/places'
+import { openLibrary, pickAsset } from '../library/state'
+import { assetFile, playAsInput } from '../library/uses'
+import { OtherPrograms } from './OtherPrograms'
 import { openVideo } from './openVideo'
 
 function SourceProblem({
@@ -41,7 +48,7 @@ function SourceProblem({
 
 function Preview() {
   const { status, width, height } = useStore(scope.source.store)
-  const { mirror, fit } = useDoc((doc) => doc.source)
+  const { kind, mirror, fit } = useDoc((doc) => doc.source)
   const pipeline = usePipeline()
   const target = useDoc((doc) => (pipeline ? sizeFor(doc, pipeline) : { width: 512, height: 512 }))
   return (
@@ -53,7 +60,7 @@ function Preview() {
         <EngineMedia
           element={scope.source.video}
           className="preview-media absolute inset-0"
-          data={{ 'data-fit': fit, 'data-mirror': mirror }}
+          data={{ 'data-fit': fit, 'data-mirror': mirror && kind === 'camera' }}
         />
         {status === 'starting' && (
           <p className="absolute inset-0 grid place-items-center text-12 text-fg2">{t.source.starting}</p>
@@ -67,17 +74,25 @@ function Preview() {
   )
 }
 
+function pickClip(): void {
+  const chosen = (asset: Asset) => {
+    const { name, url } = assetFile(asset)
+    void playAsInput(name, url, asset.path)
+  }
+  pickAsset({ kind: 'video', label: t.source.kind, chosen })
+}
+
 function FileControls() {
   const clip = useDoc((doc) => doc.source.clip)
   const picker = useRef<HTMLInputElement>(null)
-  const name = clip === null ? t.source.bundled : clip.slice(0, clip.lastIndexOf('#'))
+  const name = clip === null ? t.source.bundled : clipName(clip)
   return (
     <div className="flex items-center gap-2">
-      <span className="min-w-0 flex-1 truncate text-12 text-fg2" title={name}>
+      <span className="min-w-0 flex-1 truncate text-12 text-fg2" title={name} data-testid="source-file">
         {name}
       </span>
       {clip !== null && (
-        <Button variant="ghost" onClick={() => void scope.setSource({ clip: null })}>
+        <Button variant="ghost" onClick={() => void scope.chooseSource(withClip(docStore.getState().source, null))}>
           {t.source.useBundled}
         </Button>
       )}
@@ -85,6 +100,15 @@ function FileControls() {
         <FolderOpen size={14} aria-hidden />
         {t.source.upload}
       </Button>
+      <IconButton
+        label={t.library.fromLibrary}
+        variant="outline"
+        data-testid="clip-from-library"
+        className="max-md:h-11 max-md:w-11"
+        onClick={pickClip}
+      >
+        <LibraryBig size={14} aria-hidden />
+      </IconButton>
       <input
         ref={picker}
         type="file"
@@ -104,8 +128,8 @@ function FileControls() {
 }
 
 function CameraControls() {
-  const cameras = useStore(scope.source.store, (state) => state.cameras)
-  const { deviceId, mirror } = useDoc((doc) => doc.source)
+  const { cameras, cameraLimit } = useStore(scope.source.store)
+  const { deviceId, cameraHeight, mirror } = useDoc((doc) => doc.source)
   const options = [
     { value: 'default', label: t.source.defaultDevice },
     ...cameras.map((camera) => ({ value: camera.id, label: camera.label })),
@@ -119,11 +143,37 @@ function CameraControls() {
         options={options}
         onChange={(value) => void scope.setSource({ deviceId: value === 'default' ? null : value })}
       />
+      <Select
+        label={t.camera.size}
+        testId="camera-size"
+        value={String(cameraHeight)}
+        options={[
+          { value: 'null', label: t.camera.auto },
+          ...CAMERA_HEIGHTS.filter((lines) => lines <= (cameraLimit ?? lines)).map((lines) => ({
+            value: String(lines),
+            label: t.camera.lines(lines),
+          })),
+        ]}
+        onChange={(value) => void scope.setSource({ cameraHeight: value === 'null' ? null : Number(value) })}
+      />
       <div className="flex items-center justify-between text-12 text-fg2">
         <span>{t.source.mirror}</span>
         <Switch label={t.source.mirror} checked={mirror} onChange={(next) => void scope.setSource({ mirror: next })} />
       </div>
     </>
+  )
+}
+
+const canCapture = navigator.mediaDevices?.getDisplayMedia !== undefined
+
+function ScreenControls() {
+  return (
+    <div className="flex items-center justify-between gap-2 text-12 text-fg2">
+      <span>{t.source.screenHint}</span>
+      <Button variant="outline" className="max-md:h-11" onClick={() => void scope.captureAgain()}>
+        {t.source.screenChoose}
+      </Button>
+    </div>
   )
 }
 
@@ -139,19 +189,22 @@ function VideoSource() {
         options={[
           { value: 'file', label: t.source.file },
           { value: 'camera', label: t.source.camera },
+          ...(canCapture ? [{ value: 'screen', label: t.source.screen }] : []),
         ]}
-        onChange={(kind) => void scope.setSource({ kind: kind as 'file' | 'camera' })}
+        onChange={(kind) => void scope.setSource({ kind: kind as 'file' | 'camera' | 'screen' })}
       />
       <Preview />
       {error && (
         <SourceProblem
           code={error}
           onRetry={() => void scope.setSource({})}
-          {...(source.kind === 'camera' ? { onFile: () => void scope.setSource({ kind: 'file' }) } : {})}
+          {...(source.kind !== 'file' ? { onFile: () => void scope.setSource({ kind: 'file' }) } : {})}
         />
       )}
       {uploadError && <SourceProblem code={uploadError} />}
-      {source.kind === 'file' ? <FileControls /> : <CameraControls />}
+      {source.kind === 'file' && <FileControls />}
+      {source.kind === 'camera' && <CameraControls />}
+      {source.kind === 'screen' && <ScreenControls />}
       <div className="flex items-center justify-between gap-3 text-12 text-fg2">
         <span>{t.source.fit}</span>
         <div className="w-36">
@@ -166,6 +219,7 @@ function VideoSource() {
           />
         </div>
       </div>
+      <OtherPrograms />
     </>
   )
 }
@@ -176,8 +230,14 @@ export function SourcePanel() {
   const modes = pipeline?.supported_modes ?? ['text', 'video']
   const missing = (['text', 'video'] as const).find((candidate) => !modes.includes(candidate))
   return (
-    <div className="flex flex-col gap-3 p-3">
-      <h2 className="panel-title">{t.source.title}</h2>
+    <div id={anchorOf('source')} tabIndex={-1} className="flex flex-col gap-3 p-3 focus-visible:-outline-offset-2">
+      <div className="flex items-center justify-between">
+        <h2 className="panel-title">{t.source.title}</h2>
+        <Button variant="ghost" className="h-11 md:hidden" data-testid="open-library" onClick={() => openLibrary()}>
+          <LibraryBig size={16} aria-hidden />
+          {t.library.title}
+        </Button>
+      </div>
       <Segmented
         label={t.source.mode}
         testId="mode-toggle"
@@ -186,7 +246,7 @@ export function SourcePanel() {
           { value: 'text', label: t.source.text, disabled: !modes.includes('text') },
           { value: 'video', label: t.source.video, disabled: !modes.includes('video') },
         ]}
-        onChange={(next) => changeDoc((doc) => ({ ...doc, mode: next as 'text' | 'video' }))}
+        onChange={(next) => editDoc(t.project.edits.mode, (doc) => ({ ...doc, mode: next as 'text' | 'video' }))}
       />
       {missing && pipeline && (
         <p className="text-11 text-fg3">

@@ -3,30 +3,18 @@ import { useState } from 'react'
 import { api } from '../../api/client'
 import { scope, uiStore } from '../../app'
 import { withoutProcessors } from '../../doc/chain'
-import { changeDoc, docStore } from '../../doc/store'
+import { editDoc } from '../../doc/history'
+import { docStore } from '../../doc/store'
 import { isRunning } from '../../engine/models'
-import { sizeFor } from '../../engine/wire'
 import { useChain, useModels, useNeeds, usePipeline, useSession } from '../../hooks'
 import { t } from '../../messages'
-import { allFields } from '../../schema/plan'
-import { type Size, smallerSize } from '../../schema/resolution'
 import { Button, IconButton } from '../../ui/Button'
+import { revealPipeline } from '../graph/places'
 import { MissingModels } from '../models/MissingModels'
+import { openModels } from '../models/open'
+import { openSettings } from '../settings/commands'
+import { type Action, quantised, smaller, startAnew } from './remedies'
 import { StageCard } from './StageOverlay'
-
-interface Action {
-  label: string
-  run(): void
-}
-
-const mainOfDoc = () => scope.chain().find(({ role }) => role === 'main')
-
-function nextSmallerSize(): Size | null {
-  const node = mainOfDoc()
-  if (!node) return null
-  const field = allFields(node.pipeline, node.mode).find((candidate) => candidate.size)
-  return field?.size ? smallerSize(sizeFor(docStore.getState(), node.pipeline), field.size.rule) : null
-}
 
 async function takeOver(): Promise<void> {
   const ids = await api.sessions().catch(() => [])
@@ -34,33 +22,61 @@ async function takeOver(): Promise<void> {
   await scope.start()
 }
 
-const retry: Action = { label: t.common.retry, run: () => void scope.start() }
+const start = () => void scope.start()
+const retry: Action = { label: t.common.retry, run: start }
+const restart: Action = { label: t.errors.restart, run: () => void startAnew() }
 const openLog: Action = { label: t.errors.logs, run: () => uiStore.setState({ logs: true }) }
+const testNetwork: Action = { label: t.errors.network, run: () => openSettings('video') }
+const present = (action: Action | null) => (action ? [action] : [])
 
+const storage: Action = { label: t.waysOut.folder, run: () => openSettings('storage') }
+
+function choosePipeline(): void {
+  scope.session.clearError()
+  uiStore.setState({ tab: 'tune', drawer: 'inspector' })
+  revealPipeline()
+}
+
+function resetParams(): void {
+  const nodes = scope.chain().map(({ id }) => id)
+  editDoc(t.waysOut.resetParams, (doc) => ({
+    ...doc,
+    params: Object.fromEntries(Object.entries(doc.params).filter(([node]) => !nodes.includes(node))),
+  }))
+  start()
+}
+
+function withoutAny(): Action | null {
+  const { before, after } = docStore.getState().chain
+  if (before.length + after.length === 0) return null
+  const run = () => {
+    editDoc(t.waysOut.withoutProcessors, withoutProcessors(new Set([...before, ...after])))
+    start()
+  }
+  return { label: t.waysOut.withoutProcessors, run }
+}
+
+/** Ways out, the best first. */
 function actionsFor(code: string): Action[] {
   switch (code) {
     case 'out_of_memory': {
-      const size = nextSmallerSize()
-      const unload: Action = {
-        label: t.errors.unload,
-        run: () =>
-          void api.unload().then(
-            () => scope.start(),
-            () => scope.start(),
-          ),
-      }
-      if (!size) return [retry, unload]
-      const smaller: Action = {
-        label: t.errors.smaller(size.width, size.height),
-        run: () => {
-          const node = mainOfDoc()
-          if (node) scope.setParam(node, 'width', size.width)
-          if (node) scope.setParam(node, 'height', size.height)
-          void scope.start()
-        },
-      }
-      return [smaller, unload, retry]
+      const unload: Action = { label: t.errors.unload, run: () => void startAnew() }
+      return [...present(smaller(start)), ...present(quantised(start)), unload, retry]
     }
+    case 'pipeline_failed':
+    case 'pipeline_panicked':
+    case 'load_failed':
+    case 'load_timeout':
+      return [restart, openLog]
+    case 'ice_failed':
+      return [retry, testNetwork]
+    case 'no_first_frame':
+      return [retry, testNetwork, openLog]
+    case 'connection_lost':
+      return [retry, testNetwork]
+    case 'server_unreachable':
+    case 'server_stopping':
+      return [retry, { label: t.errors.reload, run: () => location.reload() }]
     case 'session_limit':
       return [{ label: t.errors.takeOver, run: () => void takeOver() }, retry]
     case 'token_required':
@@ -71,15 +87,36 @@ function actionsFor(code: string): Action[] {
       if (!passthrough) return []
       const run = () => {
         const missing = new Set(scope.missing().map((need) => need.pipelineId))
-        changeDoc((doc) => ({ ...withoutProcessors(missing)(doc), pipelineId: passthrough.id, mode: 'video' }))
+        editDoc(t.project.edits.pipeline, (doc) => ({
+          ...withoutProcessors(missing)(doc),
+          pipelineId: passthrough.id,
+          mode: 'video',
+        }))
         void scope.start()
       }
       return [{ label: t.errors.passthrough, run }]
     }
+    case 'disk_full':
+      return [{ label: t.waysOut.models, run: openModels }, storage, retry, openLog]
+    case 'unknown_pipeline':
+      return [{ label: t.waysOut.choosePipeline, run: choosePipeline }, retry]
+    case 'invalid_parameters':
+      return [{ label: t.waysOut.resetParams, run: resetParams }, retry, openLog]
+    case 'invalid_graph':
+      return [...present(withoutAny()), { label: t.waysOut.choosePipeline, run: choosePipeline }, retry, openLog]
     default:
       return [retry, openLog]
   }
 }
+
+/** Where the server's own first line says more than any title. */
+const OWN_WORDS: ReadonlySet<string> = new Set([
+  'pipeline_failed',
+  'pipeline_panicked',
+  'load_failed',
+  'invalid_parameters',
+  'invalid_graph',
+])
 
 /** Stays until the user acts: says what happened, what still works, and offers the ways out as buttons. */
 export function ErrorCard() {
@@ -117,6 +154,14 @@ export function ErrorCard() {
           {title}
         </p>
         <p className="mt-1.5 text-13 text-fg2">{body}</p>
+        {error.code === 'out_of_memory' && pipeline?.estimated_vram_gb != null && (
+          <p className="mt-1 text-13 text-fg2">{t.errors.needs(pipeline.name, pipeline.estimated_vram_gb)}</p>
+        )}
+        {OWN_WORDS.has(error.code) && error.message !== '' && (
+          <p className="num mt-2 line-clamp-3 rounded-1 bg-bg0 px-2 py-1.5 text-12 [overflow-wrap:anywhere]">
+            {error.message.split('\n')[0]}
+          </p>
+        )}
       </div>
       {error.code === 'models_missing' && <MissingModels />}
       <div className="mt-4 flex flex-wrap gap-2">

@@ -1,4 +1,4 @@
-import { Camera, Maximize, TriangleAlert, X } from 'lucide-react'
+import { Camera, Maximize, Search, TriangleAlert, X } from 'lucide-react'
 import { useCallback } from 'react'
 import { scope, uiStore } from '../../app'
 import { useLayout, useMode, useOnScreen, useSession, useUi } from '../../hooks'
@@ -6,10 +6,13 @@ import { t } from '../../messages'
 import { IconButton } from '../../ui/Button'
 import { cx } from '../../ui/cx'
 import { EngineMedia } from '../../ui/EngineMedia'
-import { stageElement, takeScreenshot, toggleFullscreen } from '../shell/commands'
+import { CenterButton } from '../notices/CenterButton'
+import { CountIn } from '../tempo/CountIn'
+import { stageElement, takeScreenshot, toggleFullscreen } from './commands'
 import { Hud } from './Hud'
 import { IdleBackdrop } from './IdleBackdrop'
 import { StageOverlay } from './StageOverlay'
+import { Steer } from './Steer'
 
 /** A failure beside a running stream: stays until dismissed, hides nothing of the picture's middle. */
 function Problem() {
@@ -19,7 +22,7 @@ function Problem() {
     <div
       role="alert"
       data-testid="problem"
-      className="absolute inset-x-3 top-3 mx-auto flex max-w-xl items-center gap-2.5 rounded-1 border border-warn/70 bg-bg1/95 py-1 pr-1 pl-3 text-12"
+      className="absolute inset-x-3 top-3 mx-auto flex max-w-xl max-md:top-14 items-center gap-2.5 rounded-1 border border-warn/70 bg-bg1/95 py-1 pr-1 pl-3 text-12"
     >
       <TriangleAlert size={15} className="shrink-0 text-warn" aria-hidden />
       <span className="min-w-0 flex-1 [overflow-wrap:anywhere]">{problem.text}</span>
@@ -34,6 +37,16 @@ function Problem() {
 function TouchActions() {
   return (
     <div className="absolute top-2 right-2 flex gap-1">
+      <CenterButton compact />
+      <IconButton
+        label={t.header.palette}
+        size="l"
+        variant="solid"
+        data-testid="palette-button"
+        onClick={() => uiStore.setState({ palette: true })}
+      >
+        <Search size={18} aria-hidden />
+      </IconButton>
       <IconButton
         label={t.header.screenshot}
         size="l"
@@ -80,7 +93,9 @@ export function Stage() {
           'data-hidden': !keepsPicture && state !== 'waiting',
         }}
       />
+      <Steer />
       <StageOverlay />
+      <CountIn />
       <Problem />
       {layout === 'narrow' && onScreen && <TouchActions />}
       {hud && onScreen && <Hud />}

@@ -1,9 +1,10 @@
-import { LoaderCircle, Pause, Play } from 'lucide-react'
+import { LoaderCircle, Pause, Play, Unplug } from 'lucide-react'
 import type { ReactNode } from 'react'
 import { scope } from '../../app'
+import { editDoc } from '../../doc/history'
 import { isRunning } from '../../engine/models'
 import { MAX_ATTEMPTS } from '../../engine/session'
-import { useChain, useMode, useModels, useNeeds, usePipeline, useSession } from '../../hooks'
+import { useCatalog, useChain, useDoc, useMode, useModels, useNeeds, usePipeline, useSession } from '../../hooks'
 import { t } from '../../messages'
 import { Button } from '../../ui/Button'
 import { cx } from '../../ui/cx'
@@ -31,12 +32,42 @@ function Busy({ text, children }: { text: string; children?: ReactNode }) {
   )
 }
 
+/** The document asks for a pipeline that this server does not have. It stays chosen until somebody chooses another. */
+function MissingPipeline() {
+  const id = useDoc(({ pipelineId }) => pipelineId)
+  const known = useCatalog(({ phase, pipelines }) => phase === 'ready' && Object.keys(pipelines).length > 0)
+  if (!known || id === null) return null
+  const offered = scope.offeredPipeline()
+  const use = (other: string) => editDoc(t.project.edits.pipeline, (doc) => ({ ...doc, pipelineId: other }))
+  return (
+    <StageCard>
+      <div data-testid="missing-pipeline" role="status">
+        <p className="flex items-start gap-2.5 text-16 font-semibold">
+          <Unplug size={20} className="mt-0.5 shrink-0 text-warn" aria-hidden />
+          <span className="[overflow-wrap:anywhere]">{t.missingPipeline.title(id)}</span>
+        </p>
+        <p className="mt-1.5 text-13 text-fg2">{t.missingPipeline.body}</p>
+        <div className="mt-4 flex flex-wrap gap-2">
+          {offered && (
+            <Button variant="primary" size="m" className="max-md:h-11" onClick={() => use(offered.id)}>
+              {t.missingPipeline.use(offered.name)}
+            </Button>
+          )}
+          <Button variant="outline" size="m" className="max-md:h-11" onClick={() => void scope.catalog.load()}>
+            {t.missingPipeline.again}
+          </Button>
+        </div>
+      </div>
+    </StageCard>
+  )
+}
+
 function Idle() {
   const pipeline = usePipeline()
   const mode = useMode()
   const needs = useNeeds(useChain())
   const coming = useModels(({ models }) => needs.some((need) => isRunning(models[need.pipelineId]?.progress)))
-  if (!pipeline) return null
+  if (!pipeline) return <MissingPipeline />
   if (coming) {
     return (
       <StageCard>

@@ -1,4 +1,5 @@
 import { scope } from '../../app'
+import { remember } from '../../engine/memory'
 
 /** How long each pipeline took to load, so that the next wait has a number. */
 
@@ -22,9 +23,6 @@ export function rememberLoadTimes(): void {
     if (previous.state !== 'loading' || next.state !== 'connecting' || previous.loadingSince === null) return
     const id = scope.pipeline()?.id
     if (!id) return
-    localStorage.setItem(
-      KEY,
-      JSON.stringify({ ...read(), [id]: Math.round(performance.now() - previous.loadingSince) }),
-    )
+    remember(KEY, JSON.stringify({ ...read(), [id]: Math.round(performance.now() - previous.loadingSince) }))
   })
 }

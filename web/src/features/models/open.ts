@@ -1,0 +1,6 @@
+import { scope, uiStore } from '../../app'
+
+export function openModels(): void {
+  uiStore.setState({ models: true })
+  void scope.models.refresh()
+}
