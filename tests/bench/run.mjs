@@ -30,6 +30,8 @@ const FIGURES = [
   'loss',
   'overload',
   'recording',
+  'timeline',
+  'soak',
   'cycles',
   'garbage',
   'lost-client',

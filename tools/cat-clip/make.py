@@ -115,7 +115,7 @@ def main():
     parser.add_argument("--frames", help="only these frames, as PNG: 0,1,239")
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--encode-only", action="store_true", help="the frames are there already")
-    parser.add_argument("--crf", default="27")
+    parser.add_argument("--crf", default="29")
     args = parser.parse_args()
     assets = download(args.build)
     folder = args.build / "frames"

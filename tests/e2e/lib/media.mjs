@@ -64,7 +64,7 @@ export function meanColour(source, { at = null, crop = '0.6*iw:0.4*ih' } = {}) {
 /** The same picture as WebP: small enough for a repository. */
 export function webp(png) {
   const picture = ffmpeg(
-    ['-f', 'image2pipe', '-i', 'pipe:0', '-c:v', 'libwebp', '-quality', '85', '-f', 'webp', '-'],
+    ['-f', 'image2pipe', '-i', 'pipe:0', '-c:v', 'libwebp', '-quality', '75', '-f', 'webp', '-'],
     png,
   )
   // Into a pipe it is written before its length is known.
@@ -74,3 +74,53 @@ export function webp(png) {
 
 /** Width and height in the header of a PNG. */
 export const pngSize = (png) => [png.readUInt32BE(16), png.readUInt32BE(20)]
+
+/** A small one-colour picture as PNG. */
+export const colourPicture = (colour, width = 64, height = 48) =>
+  ffmpeg([
+    '-f',
+    'lavfi',
+    '-i',
+    `color=${colour}:s=${width}x${height}`,
+    '-frames:v',
+    '1',
+    '-f',
+    'image2pipe',
+    '-c:v',
+    'png',
+    '-',
+  ])
+
+/** Of every frame of a test card's film: the number in its bottom row, and the mean colour of its middle. */
+export function cardFrames(path) {
+  const { width, height } = probe(path)
+  const decoded = execFileSync(
+    'ffmpeg',
+    ['-v', 'fatal', '-nostdin', '-i', path, '-fps_mode', 'passthrough', '-pix_fmt', 'rgb24', '-f', 'rawvideo', '-'],
+    { maxBuffer: 1 << 30, timeout: 120_000 },
+  )
+  const size = width * height * 3
+  const cell = width / 16
+  return Array.from({ length: decoded.length / size }, (_, frame) => {
+    const at = (x, y) => frame * size + (Math.floor(y) * width + Math.floor(x)) * 3
+    let number = 0
+    for (let bit = 0; bit < 16; bit++) {
+      number = number * 2 + (decoded[at((bit + 0.5) * cell, height - cell / 2) + 1] > 128 ? 1 : 0)
+    }
+    const rgb = [0, 0, 0]
+    const points = 25
+    for (let i = 0; i < points; i++) {
+      const from = at(width * (0.3 + 0.1 * (i % 5)), height * (0.4 + 0.05 * Math.floor(i / 5)))
+      for (let c = 0; c < 3; c++) rgb[c] += decoded[from + c] / points
+    }
+    return { number, rgb }
+  })
+}
+
+/** A hash of the pixels of every frame of a film. */
+export const pictures = (path) =>
+  ffmpeg(['-i', path, '-fps_mode', 'passthrough', '-f', 'framemd5', '-'])
+    .toString()
+    .split('\n')
+    .filter((line) => line !== '' && !line.startsWith('#'))
+    .map((line) => line.split(',').at(-1).trim())

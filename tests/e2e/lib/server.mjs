@@ -1,4 +1,4 @@
-import { spawn } from 'node:child_process'
+import { execFileSync, spawn } from 'node:child_process'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
@@ -25,11 +25,14 @@ export class Server {
   log = ''
   port = 0
   #args
+  /** Folders of plugins that are still to be installed. */
+  #plugins
   #child = null
   #dies = () => this.#child?.kill('SIGKILL')
 
-  constructor({ args = [] } = {}) {
+  constructor({ args = [], plugins = [] } = {}) {
     this.#args = args
+    this.#plugins = plugins
     process.on('exit', this.#dies)
   }
 
@@ -44,9 +47,13 @@ export class Server {
   async start() {
     this.port ||= await freePort()
     const args = ['-N', '--port', String(this.port), '--token', TOKEN, '--no-stun', ...this.#args]
-    const { SCOPE_PORT, SCOPE_HOST, SCOPE_CONFIG, PIPELINE, ...env } = process.env
+    const { SCOPE_PORT, SCOPE_HOST, SCOPE_CONFIG, PIPELINE, ...inherited } = process.env
+    const env = { ...inherited, DAYDREAM_SCOPE_DIR: this.folder, HOME: this.folder }
+    for (const plugin of this.#plugins.splice(0)) {
+      execFileSync(SCOPE_BIN, ['plugins', 'install', '--yes', plugin], { env, timeout: 60_000 })
+    }
     const child = spawn(SCOPE_BIN, args, {
-      env: { ...env, DAYDREAM_SCOPE_DIR: this.folder, HOME: this.folder },
+      env,
       stdio: ['ignore', 'pipe', 'pipe'],
     })
     this.#child = child
@@ -111,8 +118,13 @@ export class Server {
     return (await this.api('/api/v1/sessions')).sessions
   }
 
-  /** Nothing loaded, nobody connected: what the next story expects. */
+  async renders() {
+    return (await this.api('/api/v1/renders')).renders
+  }
+
+  /** Nothing loaded, nobody connected, nothing rendered: what the next story expects. */
   async clear() {
+    for (const { id } of await this.renders()) await this.api(`/api/v1/renders/${id}`, { method: 'DELETE' })
     for (const { id } of await this.sessions()) await this.api(`/api/v1/sessions/${id}`, { method: 'DELETE' })
     await this.api('/api/v1/pipeline/unload', { method: 'POST', json: {} })
     await until('the pipeline is unloaded', async () => {

@@ -38,8 +38,9 @@ export class Story {
 
   async choose(testId, option) {
     await this.tid(testId).click()
-    await this.page.getByRole('option', { name: option }).first().click()
-    await this.page.getByRole('listbox').waitFor({ state: 'detached' })
+    const popup = this.page.locator('[data-radix-popper-content-wrapper]')
+    await popup.getByRole('option', { name: option }).first().click()
+    await popup.getByRole('listbox').waitFor({ state: 'detached' })
   }
 
   pipeline(name) {

@@ -74,7 +74,7 @@ export function suite({ server: serverOptions = {}, browser: browserOptions = {}
   function story(
     name,
     body,
-    { timeout = 90_000, viewport, expected = [], open = true, quiet = false, fresh = false } = {},
+    { timeout = 90_000, viewport, touch = false, expected = [], open = true, quiet = false, fresh = false } = {},
   ) {
     async function once() {
       if (fresh) await shared.server.restart()
@@ -82,6 +82,7 @@ export function suite({ server: serverOptions = {}, browser: browserOptions = {}
       const context = await shared.browser.newContext({
         viewport: viewport ?? { width: 1440, height: 900 },
         acceptDownloads: true,
+        hasTouch: touch,
       })
       context.setDefaultTimeout(15_000)
       await context.addInitScript({ path: IN_PAGE })
@@ -98,7 +99,7 @@ export function suite({ server: serverOptions = {}, browser: browserOptions = {}
       try {
         if (open) await s.open()
         await body(s)
-        const problems = quiet ? [] : await inspect(page, 'end')
+        const problems = quiet ? [] : await inspect(s.page, 'end')
         problems.push(...console.filter((line) => /^error/.test(line) && !expected.some((known) => known.test(line))))
         problems.push(...requests.map((request) => request.url()).filter((url) => !LOOPBACK.test(url)))
         assert.deepEqual(problems, [])

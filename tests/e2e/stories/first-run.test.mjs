@@ -122,6 +122,56 @@ story('5: the camera and back, without a new offer', async (s) => {
   assert.equal(await s.currentState(), 'live')
 })
 
+story(
+  '5b: a screen is a source; when it is no longer shared, or after a reload, it is asked for again',
+  async (s) => {
+    await s.context.addInitScript(() => {
+      window.captures = []
+      navigator.mediaDevices.getDisplayMedia = async () => {
+        if (window.refuse) throw new DOMException('no', 'NotAllowedError')
+        const canvas = document.createElement('canvas')
+        const context = canvas.getContext('2d')
+        const paint = () => {
+          context.fillStyle = '#00f000'
+          context.fillRect(0, 0, canvas.width, canvas.height)
+        }
+        setInterval(paint, 50)
+        const stream = canvas.captureStream(20)
+        window.captures.push(stream.getVideoTracks()[0])
+        return stream
+      }
+    })
+    await s.open()
+    await s.start({ pipeline: 'Passthrough' })
+    const offers = s.offers()
+    await s.source('Screen')
+    await s.nearly([0, 240, 0])
+    assert.equal(s.offers(), offers)
+    await s.eval(() => {
+      window.captures[0].stop()
+      window.captures[0].dispatchEvent(new Event('ended'))
+    })
+    await s.tid('source-error').getByText('no longer shared').waitFor()
+    assert.equal(await s.currentState(), 'live')
+    await s.tid('source-error').getByRole('button', { name: 'Try again' }).click()
+    await s.tid('source-error').waitFor({ state: 'detached' })
+    await s.nearly([0, 240, 0])
+    assert.equal(await s.eval(() => window.captures.length), 2)
+
+    await s.page.reload()
+    await s.tid('source-error').getByText('no longer shared').waitFor()
+    assert.equal(await s.eval(() => window.captures.length), 0, 'nobody is asked who has just opened the page')
+    await s.eval(() => {
+      window.refuse = true
+    })
+    await s.tid('source-error').getByRole('button', { name: 'Try again' }).click()
+    await s.tid('source-error').getByText('Nothing was chosen').waitFor()
+    await s.tid('source-error').getByRole('button', { name: 'Use the file' }).click()
+    await until('the cat moves', async () => (await s.motion('input-preview', 300)) > 1, 2000 * SLOW)
+  },
+  { open: false },
+)
+
 story('6: an uploaded clip plays at once; a text file changes nothing', async (s) => {
   await s.start({ pipeline: 'Passthrough' })
   const clip = colourClip(s.folder, 'green')

@@ -47,6 +47,13 @@ const bytesShow = (s, count) =>
     () => s.page.locator('section[aria-label="Stage"]').textContent(),
   )
 
+/** The page is told that the disk has room for `bytes`, whatever this machine has. */
+const room = (s, bytes) =>
+  s.page.route('**/api/v1/models', async (route) => {
+    const response = await route.fetch()
+    await route.fulfill({ response, json: { ...(await response.json()), room_bytes: bytes } })
+  })
+
 /** Passthrough with contours before it. */
 async function withScribble(s) {
   await s.pipeline('Passthrough')
@@ -130,6 +137,28 @@ story('36a: a repository that asks who you are gets a token, and the download go
   assert.equal(keys.find(({ id }) => id === 'huggingface').source, 'stored')
 })
 
+story(
+  '78: files of a model are deleted to make room, after a second press, and not while they are in use',
+  async (s) => {
+    await nothing(s)
+    await s.page.reload()
+    await s.tid('models-button').click()
+    await s.tid('download-scribble').click()
+    await rowState(s, 'complete')
+    const remove = s.tid('remove-scribble')
+    await remove.click()
+    assert.match(await remove.textContent(), /fetch again/)
+    await rowState(s, 'complete')
+    // Whoever goes elsewhere has thought better of it.
+    await s.tid('verify-scribble').focus()
+    assert.match(await remove.textContent(), /Delete files/)
+    await remove.click()
+    await remove.click()
+    await rowState(s, 'missing')
+    assert.equal(await s.tid('remove-scribble').count(), 0)
+  },
+)
+
 story('36b: a damaged file is found, named and fetched again', async (s) => {
   await nothing(s)
   await s.page.reload()
@@ -153,10 +182,7 @@ story('36b: a damaged file is found, named and fetched again', async (s) => {
 
 story('36c: what the disk has no room for is not begun', async (s) => {
   await nothing(s)
-  await s.page.route('**/api/v1/models', async (route) => {
-    const response = await route.fetch()
-    await route.fulfill({ response, json: { ...(await response.json()), room_bytes: 1_000_000 } })
-  })
+  await room(s, 1_000_000)
   await s.page.reload()
   await withScribble(s)
   await s.tid('start-stream-button').click()
@@ -198,6 +224,7 @@ story(
   '42b: the models on a phone, by keyboard',
   async (s) => {
     await nothing(s)
+    await room(s, 100e9)
     await s.page.reload()
     await s.page.getByRole('tab', { name: 'Tune' }).click()
     await withScribble(s)

@@ -85,6 +85,105 @@ story(
   { timeout: 120_000 },
 )
 
+const DIALOGS = [
+  ['palette', 'Control+k'],
+  ['settings', 'Control+,'],
+  ['shortcuts', '?'],
+  ['models', 'm'],
+  ['log', '`'],
+]
+const MODAL = new Set(['palette', 'settings', 'shortcuts'])
+
+story(
+  '42d: every dialog is accessible on a desktop and on a phone, and gives the focus back',
+  async (s) => {
+    const problems = []
+    for (const [width, height] of [
+      [1440, 900],
+      [390, 844],
+    ]) {
+      await s.page.setViewportSize({ width, height })
+      await sleep(300)
+      for (const [name, key] of DIALOGS) {
+        const where = `${name} at ${width}`
+        await s.tid('start-stream-button').focus()
+        await s.page.keyboard.press(key)
+        const dialog = s.page.getByRole('dialog')
+        await dialog.waitFor()
+        await sleep(300)
+        problems.push(...(await inspect(s.page, where)))
+        const wide = await dialog.evaluate((node) => {
+          const box = node.getBoundingClientRect()
+          return box.left < 0 || box.right > window.innerWidth || box.bottom > window.innerHeight
+        })
+        if (wide) problems.push(`${where}: it is larger than the window`)
+        if (MODAL.has(name)) {
+          for (let i = 0; i < 12; i++) await s.page.keyboard.press('Tab')
+          const inside = await dialog.evaluate((node) => node.contains(document.activeElement))
+          if (!inside) problems.push(`${where}: Tab leaves it`)
+        }
+        await s.page.keyboard.press('Escape')
+        await dialog.waitFor({ state: 'detached' })
+        const focused = () => s.eval(() => document.activeElement?.dataset.testid)
+        await until(
+          `${where}: the focus is back`,
+          async () => (await focused()) === 'start-stream-button',
+          2000,
+          focused,
+        )
+      }
+    }
+    assert.deepEqual(problems, [])
+  },
+  { timeout: 120_000 },
+)
+
+story('42c: with less motion nothing moves that need not, whatever the system says', async (s) => {
+  const restless = () =>
+    s.eval(() =>
+      document
+        .getAnimations()
+        .filter((animation) => animation.playState === 'running' && animation.effect.getTiming().duration > 50)
+        .map((animation) => animation.animationName ?? animation.transitionProperty),
+    )
+  await s.tid('settings-button').click()
+  await s.tid('less-motion').click()
+  await s.page.keyboard.press('Escape')
+  await s.start()
+  await s.take('a robot walking on mars')
+  await s.inject({ type: 'stream_stopped', error_message: 'it broke', error_code: 'pipeline_failed' })
+  await s.tid('error-card').waitFor()
+  await s.page.getByRole('button', { name: 'Restart pipeline' }).click()
+  assert.deepEqual(await restless(), [])
+  await s.state('live', 20_000)
+  assert.deepEqual(await restless(), [])
+})
+
+story(
+  '44: while it plays and nobody touches it the page hardly renders',
+  async (s) => {
+    await s.context.addInitScript(() => localStorage.setItem('scopeTest', '1'))
+    await s.open()
+    await s.start()
+    await s.eval(() => document.activeElement?.blur())
+    await s.page.keyboard.press('h')
+    await s.tid('hud').waitFor()
+    await sleep(5000)
+    const commits = () => s.eval(() => window.__scopeCommits)
+    const before = await commits()
+    assert.ok(before > 0, 'commits are counted')
+    const SECONDS = 20
+    await sleep(SECONDS * 1000)
+    const rate = ((await commits()) - before) / SECONDS
+    assert.ok(rate <= 2, `${rate} commits per second`)
+    // It does hear of what changes.
+    await s.page.keyboard.press('h')
+    await until('a commit for a change', async () => (await commits()) > before + rate * SECONDS)
+    await s.moves()
+  },
+  { open: false },
+)
+
 const SIZES = [
   [1440, 900],
   [1024, 768],

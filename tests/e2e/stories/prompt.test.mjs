@@ -70,13 +70,13 @@ story('10: two prompts blend by weight', async (s) => {
     [DRAGON, 50],
   ])
 
-  const thumb = s.tid('weight-0')
+  const thumb = s.tid('crossfader')
   const track = await thumb.locator('xpath=ancestor::*[@data-orientation][last()]').boundingBox()
   const from = await thumb.boundingBox()
   const y = from.y + from.height / 2
   await s.page.mouse.move(from.x + from.width / 2, y)
   await s.page.mouse.down()
-  for (let share = 50; share <= 80; share += 5) {
+  for (let share = 50; share >= 20; share -= 5) {
     await s.page.mouse.move(track.x + 5 + ((track.width - 10) * share) / 100, y)
     assert.equal(
       (await weights()).reduce((a, b) => a + b),
@@ -86,8 +86,8 @@ story('10: two prompts blend by weight', async (s) => {
   await s.page.mouse.up()
   const [dragged] = await weights()
   assert.ok(Math.abs(dragged - 80) <= 3, `dragged to ${dragged}`)
-  for (let i = dragged; i < 80; i++) await thumb.press('ArrowRight')
-  for (let i = dragged; i > 80; i--) await thumb.press('ArrowLeft')
+  for (let i = dragged; i < 80; i++) await thumb.press('ArrowLeft')
+  for (let i = dragged; i > 80; i--) await thumb.press('ArrowRight')
   assert.deepEqual(await weights(), [80, 20])
   await s.colour([
     [DOG, 80],
@@ -181,4 +181,40 @@ story('12: a hard cut restarts the counter, a plain take does not', async (s) =>
   const now = await s.counter()
   assert.ok(now < before, `${before} → ${now}`)
   assert.ok(apart(await s.rgb(), cardColour([[COW, 1]])) <= 20)
+})
+
+story('13a: earlier prompts are found again, and go into the deck, which has banks', async (s) => {
+  await s.start()
+  for (const text of [DRAGON, COW, DOG]) await s.take(text)
+  await s.prompt().fill('')
+  await s.prompt().press('ArrowUp')
+  const search = s.tid('history-search')
+  await search.waitFor()
+  const items = () => s.tid('history-item').allInnerTexts()
+  assert.deepEqual(await items(), [DOG, COW, DRAGON])
+  await search.fill('clouds dragon')
+  await until('only what was looked for is shown', async () => (await items()).join() === DRAGON)
+
+  // By pointer onto a slot, by keyboard into the box.
+  await s.tid('history-item').dragTo(s.tid('deck-slot-3'))
+  await until('the slot has it', async () => /dragon/.test(await s.tid('deck-slot-3').textContent()))
+  await search.press('ArrowDown')
+  await s.page.keyboard.press('Enter')
+  await search.waitFor({ state: 'detached' })
+  assert.equal(await s.prompt().inputValue(), DRAGON)
+  await until('the box has the focus', () => s.prompt().evaluate((node) => node === document.activeElement))
+
+  await s.tid('deck-bank-B').click()
+  assert.equal(await s.tid('deck-slot-3').getAttribute('data-state'), 'empty')
+  await s.tid('deck-slot-1').click()
+  await s.tid('deck-bank-A').click()
+  await s.tid('deck-slot-3').click()
+  await s.hue(DRAGON)
+  await s.page.reload()
+  await s.tid('deck-bank-B').click()
+  assert.match(await s.tid('deck-slot-1').textContent(), /dragon/)
+  assert.match(await s.tid('deck-bank-A').getAttribute('aria-label'), /^Bank A$/)
+
+  await s.prompt().fill('word '.repeat(600))
+  assert.match(await s.tid('tokens').textContent(), /600 tokens.*512/)
 })

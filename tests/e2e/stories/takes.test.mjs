@@ -83,20 +83,3 @@ story('15: a take right after the first frame loses neither prompt', async (s) =
     [DOG, DRAGON],
   )
 })
-
-story('28: a reload brings prompt and parameters back', async (s) => {
-  await s.pipeline('Test card')
-  await s.prompt().fill(COW)
-  const thumb = s.tid('param-noise_scale')
-  const moved = () => thumb.getAttribute('aria-valuenow')
-  const initial = await moved()
-  await thumb.press('Home')
-  for (let i = 0; i < 3; i++) await thumb.press('PageUp')
-  const wanted = await moved()
-  assert.notEqual(wanted, initial)
-  await sleep(600)
-  await s.page.reload()
-  await s.tid('start-stream-button').waitFor()
-  await until('the prompt is back', async () => (await s.prompt().inputValue()) === COW, 1000 * SLOW)
-  await until('the slider is back', async () => (await moved()) === wanted, 1000 * SLOW)
-})
