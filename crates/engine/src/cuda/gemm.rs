@@ -120,13 +120,16 @@ pub(super) struct Gemm {
 // SAFETY: the handle and what plans point to are used by one thread at a time.
 unsafe impl Send for Gemm {}
 
+impl Product {
+    fn name(&self) -> String {
+        format!("{} × {} × {} of {}", self.rows, self.columns, self.depth, self.input)
+    }
+}
+
 /// The error of a call to cuBLASLt.
 fn failed(product: &Product) -> impl Fn(CublasError) -> Error {
     move |error| Error::Gpu {
-        what: format!(
-            "a matrix product of {} × {} × {} {} numbers",
-            product.rows, product.columns, product.depth, product.input
-        ),
+        what: format!("a matrix product of {}", product.name()),
         detail: format!("{:?}", error.0),
     }
 }
@@ -175,26 +178,31 @@ impl Gemm {
                 scales.point(plan.operation).map_err(failed(product))?;
             }
             // Columns come first in cuBLAS: the transposed product is made of the transposed factors.
-            timed(self.memory.stream(), Work::Gemm, || {
-                result::matmul(
-                    self.handle,
-                    plan.operation,
-                    (&raw const alpha).cast(),
-                    (&raw const beta).cast(),
-                    product.b.address as *const c_void,
-                    plan.a,
-                    product.a.address as *const c_void,
-                    plan.b,
-                    addend as *const c_void,
-                    plan.addend.unwrap_or(plan.out),
-                    product.out.address as *mut c_void,
-                    plan.out,
-                    &raw const plan.algorithm,
-                    self.workspace.ptr() as *mut c_void,
-                    WORKSPACE_BYTES,
-                    self.memory.stream().cu_stream().cast(),
-                )
-            })
+            timed(
+                self.memory.stream(),
+                Work::Gemm,
+                || product.name(),
+                || {
+                    result::matmul(
+                        self.handle,
+                        plan.operation,
+                        (&raw const alpha).cast(),
+                        (&raw const beta).cast(),
+                        product.b.address as *const c_void,
+                        plan.a,
+                        product.a.address as *const c_void,
+                        plan.b,
+                        addend as *const c_void,
+                        plan.addend.unwrap_or(plan.out),
+                        product.out.address as *mut c_void,
+                        plan.out,
+                        &raw const plan.algorithm,
+                        self.workspace.ptr() as *mut c_void,
+                        WORKSPACE_BYTES,
+                        self.memory.stream().cu_stream().cast(),
+                    )
+                },
+            )
             .map_err(failed(product))
         }
     }

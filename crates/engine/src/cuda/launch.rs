@@ -106,16 +106,21 @@ impl Cuda {
                 )
                 .map_err(failed("shared memory of a kernel"))?;
             }
-            timed(self.stream(), source.work, || {
-                result::launch_kernel(
-                    function.0,
-                    (x, y, z),
-                    (grid.threads, 1, 1),
-                    grid.shared_bytes,
-                    self.stream().cu_stream(),
-                    arguments,
-                )
-            })
+            timed(
+                self.stream(),
+                source.work,
+                || name,
+                || {
+                    result::launch_kernel(
+                        function.0,
+                        (x, y, z),
+                        (grid.threads, 1, 1),
+                        grid.shared_bytes,
+                        self.stream().cu_stream(),
+                        arguments,
+                    )
+                },
+            )
             .map_err(failed(name))
         }
     }

@@ -163,9 +163,12 @@ impl Memory {
             return Ok(());
         }
         // SAFETY: callers give the address of as many bytes of a live allocation; the wait ends before `target` does.
-        timed(&self.stream, Work::Copy, || unsafe {
-            result::memcpy_dtoh_async(target, source, self.stream.cu_stream())
-        })
+        timed(
+            &self.stream,
+            Work::Copy,
+            || "to the host",
+            || unsafe { result::memcpy_dtoh_async(target, source, self.stream.cu_stream()) },
+        )
         .map_err(failed("copying from it"))?;
         self.synchronize()
     }
@@ -182,9 +185,12 @@ impl Memory {
         }
         self.bind()?;
         // SAFETY: callers give addresses of as many bytes of live allocations of this stream.
-        timed(&self.stream, Work::Copy, || unsafe {
-            result::memcpy_dtod_async(target, source, bytes, self.stream.cu_stream())
-        })
+        timed(
+            &self.stream,
+            Work::Copy,
+            || "on the device",
+            || unsafe { result::memcpy_dtod_async(target, source, bytes, self.stream.cu_stream()) },
+        )
         .map_err(failed("copying within it"))
     }
 

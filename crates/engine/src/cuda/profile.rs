@@ -1,6 +1,7 @@
 //! Where a GPU's time goes: events around every piece of work while somebody asks, and sums by kind.
 
 use std::{
+    borrow::Cow,
     collections::BTreeMap,
     sync::{
         Arc,
@@ -41,8 +42,8 @@ impl Work {
     }
 }
 
-/// Time on the device and pieces of work, by kind.
-pub type Profile = BTreeMap<Work, (Duration, usize)>;
+/// Time on the device and pieces of work, by kind and by what it was: a kernel's name, or the sizes of a product.
+pub type Profile = BTreeMap<(Work, Cow<'static, str>), (Duration, usize)>;
 
 static ENABLED: AtomicBool = AtomicBool::new(false);
 static PENDING: Mutex<Vec<Piece>> = Mutex::new(Vec::new());
@@ -51,12 +52,12 @@ static PENDING: Mutex<Vec<Piece>> = Mutex::new(Vec::new());
 const MOST_PIECES: usize = 1 << 17;
 
 struct Piece {
-    work: Work,
+    work: (Work, Cow<'static, str>),
     start: CudaEvent,
     end: CudaEvent,
 }
 
-/// Runs `work` and gives the time that each kind of work took on GPUs meanwhile. It runs a little slower than otherwise, and
+/// Runs `work` and gives the time that each piece of work took on GPUs meanwhile. It runs a little slower than otherwise, and
 /// work of other threads counts too.
 pub fn profile<R>(work: impl FnOnce() -> R) -> (R, Profile) {
     PENDING.lock().clear();
@@ -80,7 +81,12 @@ pub(super) fn is_enabled() -> bool {
 }
 
 /// Puts work on a stream, between events if somebody asks.
-pub(super) fn timed<R>(stream: &Arc<CudaStream>, work: Work, put: impl FnOnce() -> R) -> R {
+pub(super) fn timed<R, N: Into<Cow<'static, str>>>(
+    stream: &Arc<CudaStream>,
+    work: Work,
+    name: impl FnOnce() -> N,
+    put: impl FnOnce() -> R,
+) -> R {
     if !is_enabled() {
         return put();
     }
@@ -90,7 +96,7 @@ pub(super) fn timed<R>(stream: &Arc<CudaStream>, work: Work, put: impl FnOnce() 
     if let (Ok(start), Ok(end)) = (start, event()) {
         let mut pending = PENDING.lock();
         if pending.len() < MOST_PIECES {
-            pending.push(Piece { work, start, end });
+            pending.push(Piece { work: (work, name().into()), start, end });
         }
     }
     result

@@ -7,11 +7,13 @@ use crate::model::{self, LocalFiles};
 use crate::refusal::Refusal;
 use crate::{plugins, settings};
 use anyhow::{Result, anyhow};
-use scope_pipelines::{Found, Place, memory_use, profile};
+use scope_pipelines::{Found, Place, Profile, Work, memory_use, profile};
 use scope_stream::offline::{Clip, Offline, OfflineSpec};
 use scope_stream::script::Script;
 use serde::Serialize;
 use serde_json::{Map, json};
+use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::io::Write;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -54,6 +56,8 @@ struct GpuReport {
     stages_ms: Vec<(&'static str, f64)>,
     /// Kinds of work in a chunk: time on the device, and pieces.
     work_ms: Vec<(&'static str, f64, usize)>,
+    /// The same by kernel and by the sizes of a product, the longest first.
+    pieces_ms: Vec<(String, f64, usize)>,
 }
 
 /// Memory of the process in MiB, where the system tells.
@@ -88,6 +92,8 @@ struct Report {
 
 /// Chunks before those that are measured.
 const WARMUP: u64 = 4;
+/// Kernels and sizes of products in a table.
+const LISTED_PIECES: usize = 24;
 
 pub(crate) fn run(options: &Options, args: &BenchArgs) -> Result<ExitCode> {
     if args.suite {
@@ -248,11 +254,31 @@ fn gpu_report(run: &mut Offline<'_>) -> Result<Option<GpuReport>> {
         peak_mib: mib(memory.peak),
         chunk_ms: per_chunk(took),
         stages_ms: stages?.into_iter().map(|(name, time)| (name, per_chunk(time))).collect(),
-        work_ms: work
+        work_ms: kinds(&work)
             .into_iter()
             .map(|(work, (time, count))| (work.name(), per_chunk(time), count / CHUNKS as usize))
             .collect(),
+        pieces_ms: pieces(work)
+            .into_iter()
+            .map(|(name, (time, count))| (name, per_chunk(time), count / CHUNKS as usize))
+            .collect(),
     }))
+}
+
+fn kinds(profile: &Profile) -> BTreeMap<Work, (Duration, usize)> {
+    let mut sums = BTreeMap::<Work, (Duration, usize)>::new();
+    for ((work, _), (time, count)) in profile {
+        let sum = sums.entry(*work).or_default();
+        *sum = (sum.0 + *time, sum.1 + count);
+    }
+    sums
+}
+
+fn pieces(profile: Profile) -> Vec<(String, (Duration, usize))> {
+    let name = |(work, name): (Work, Cow<'_, str>)| format!("{}: {name}", work.name());
+    let mut pieces: Vec<_> = profile.into_iter().map(|(key, sum)| (name(key), sum)).collect();
+    pieces.sort_by_key(|(_, (time, _))| std::cmp::Reverse(*time));
+    pieces
 }
 
 fn table(report: &Report) -> String {
@@ -280,6 +306,10 @@ fn table(report: &Report) -> String {
         text += &format!("\n{:<12} {:>10} {:>8}\n", "on the GPU", "ms", "pieces");
         for (name, ms, count) in &gpu.work_ms {
             text += &format!("{name:<12} {ms:>10.3} {count:>8}\n");
+        }
+        text += &format!("\n{:<44} {:>10} {:>8}\n", "of which", "ms", "pieces");
+        for (name, ms, count) in gpu.pieces_ms.iter().take(LISTED_PIECES) {
+            text += &format!("{name:<44} {ms:>10.3} {count:>8}\n");
         }
         text += &format!("GPU memory {:.0} MiB, at most {:.0} MiB\n", gpu.current_mib, gpu.peak_mib);
     }
