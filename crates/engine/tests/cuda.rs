@@ -123,7 +123,7 @@ fn elementwise(device: &Device, results: &mut Results) {
     keep("white", ops::masked(x.clone(), &share, true).unwrap());
     keep("black", ops::masked(x.clone(), &share, false).unwrap());
     let bytes = ops::to_bytes(&x, 100.0, 100.0).unwrap();
-    results.push(("bytes".into(), bytes.into_iter().map(f32::from).collect()));
+    results.push(("bytes".into(), bytes.into_vec().unwrap().into_iter().map(f32::from).collect()));
     let other = inputs.tensor(&[37, 5, 24]);
     results.push(("mean square difference".into(), ops::mean_square_difference(&x, &other).unwrap()));
     let mut generator = ops::Generator::new(42);

@@ -3,13 +3,16 @@
 //! One [`VideoStream`] is one session. Weights are shared; all that a session remembers is here.
 
 use std::{
-    collections::VecDeque,
     error::Error as StdError,
     sync::Arc,
     time::{Duration, Instant},
 };
 
-use scope_engine::{Tensor, ops};
+use scope_engine::{
+    Tensor,
+    ops::{self, PendingBytes},
+};
+use smallvec::SmallVec;
 
 use crate::{
     control::{Control, StreamEncoder},
@@ -121,10 +124,12 @@ pub struct VideoCall<'a> {
 }
 
 /// The pictures of a latent frame.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Decoded {
     /// `[frames, height, width, 3]` in [-1, 1].
     pub pictures: Tensor,
+    /// The same as bytes, on their way.
+    pub bytes: PendingBytes,
     /// Pictures of the chunk before these.
     pub first: usize,
     /// Pictures of the whole chunk.
@@ -140,22 +145,25 @@ pub struct StageTimes {
     pub encode: Duration,
     /// Encoding the control signals and the context made anew.
     pub control: Duration,
-    /// The transformer's steps, and its pass over what they made.
+    /// The transformer's steps.
     pub denoise: Duration,
     /// Decoding the latents to pictures.
     pub decode: Duration,
+    /// The transformer's pass over what its steps made, after which the cache is ready for the next chunk.
+    pub clean: Duration,
 }
 
 impl StageTimes {
     /// Each stage by name, in the order in which a chunk goes through them.
     #[must_use]
-    pub const fn named(&self) -> [(&'static str, Duration); 5] {
+    pub const fn named(&self) -> [(&'static str, Duration); 6] {
         [
             ("text", self.text),
             ("encode", self.encode),
             ("control", self.control),
             ("denoise", self.denoise),
             ("decode", self.decode),
+            ("clean", self.clean),
         ]
     }
 }
@@ -355,27 +363,30 @@ impl VideoStream {
             cache_weight: call.cache_weight,
             reencoded: reencoded.as_ref(),
         };
-        let latents = self.chunks.generate(&request, noise)?;
+        let latents = self.chunks.denoise(&request, noise)?;
         self.stages.denoise = lap();
         let opening = if self.decoder.is_fresh() { self.autoencoder.opening_pictures() } else { 0 };
         let total = opening + LATENT_FRAMES * (latents.dim(0) - opening.min(1));
         let mut first = 0;
-        // Where operators return early, the next pictures are begun before somebody waits for these.
-        let ahead = usize::from(device.returns_early());
-        let mut waiting = VecDeque::with_capacity(ahead + 1);
+        // Where operators return early, the rest of the chunk is begun before somebody waits for pictures.
+        let mut waiting: SmallVec<[Decoded; 8]> = SmallVec::new();
         for frame in 0..latents.dim(0) {
             let pictures = self.autoencoder.decode_next(&mut self.decoder, &latents.narrow(frame, 1)?)?;
             self.remember(&pictures)?;
             let shown = pictures.dim(0);
-            self.stages.decode += lap();
-            waiting.push_back(Decoded { pictures, first, total });
+            let decoded = Decoded { bytes: frames::bytes(&pictures)?, pictures, first, total };
             first += shown;
-            if waiting.len() > ahead {
-                waiting.drain(..1).for_each(&mut *emit);
+            self.stages.decode += lap();
+            if device.returns_early() {
+                waiting.push(decoded);
+            } else {
+                emit(decoded);
+                // What becomes of the pictures is not decoding.
+                lap();
             }
-            // What becomes of the pictures is not decoding.
-            lap();
         }
+        self.chunks.finish()?;
+        self.stages.clean = lap();
         waiting.into_iter().for_each(&mut *emit);
         Ok(latents)
     }

@@ -372,7 +372,7 @@ fn a_measurement_has_every_number() {
         let report = document(home, &line);
         let names: Vec<_> =
             report["stages_ms"].as_array().unwrap().iter().map(|it| it["name"].clone()).collect();
-        assert_eq!(names, ["text", "encode", "control", "denoise", "decode"]);
+        assert_eq!(names, ["text", "encode", "control", "denoise", "decode", "clean"]);
         assert!(report["threads"].as_u64().unwrap() >= 1);
     }
 }

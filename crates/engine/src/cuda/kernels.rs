@@ -151,8 +151,15 @@ source!(FLOW, "flow", EITHER);
 source!(FP8, "fp8", EITHER, Work::Elementwise, None, ["common.cuh", "fp8.cuh"]);
 source!(INSTANCE, "instance", EITHER);
 source!(MOVEMENT, "movement", &[&[]]);
-source!(NORM, "norm", EITHER, Work::Elementwise, None, ["common.cuh", "fp8.cuh"]);
-source!(NORM_ROPE, "norm_rope", EITHER, Work::Elementwise, None, ["common.cuh", "rope.cuh"]);
+source!(NORM, "norm", EITHER, Work::Elementwise, None, ["common.cuh", "fp8.cuh", "rows.cuh"]);
+source!(
+    NORM_ROPE,
+    "norm_rope",
+    EITHER,
+    Work::Elementwise,
+    None,
+    ["common.cuh", "fp8.cuh", "rope.cuh", "rows.cuh"]
+);
 source!(RANDOM, "random", &[&[]]);
 source!(RESAMPLE, "resample", EITHER);
 source!(ROPE, "rope", EITHER, Work::Elementwise, None, ["common.cuh", "rope.cuh"]);

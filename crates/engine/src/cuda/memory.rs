@@ -13,6 +13,7 @@ use cudarc::driver::{CudaContext, CudaStream, DriverError, result, sys};
 use super::{
     failed,
     profile::{Work, timed},
+    transfer::Transfers,
 };
 use crate::{Error, Result};
 
@@ -62,6 +63,7 @@ pub(crate) struct Memory {
     in_use: AtomicU64,
     peak: AtomicU64,
     pool: sys::CUmemoryPool,
+    transfers: Transfers,
     stream: Arc<CudaStream>,
     context: Arc<CudaContext>,
 }
@@ -87,11 +89,16 @@ impl Memory {
             .map_err(failed("keeping freed memory"))?;
             pool
         };
-        Ok(Arc::new(Self { in_use: AtomicU64::new(0), peak: AtomicU64::new(0), pool, stream, context }))
+        let [in_use, peak] = [0, 0].map(AtomicU64::new);
+        Ok(Arc::new(Self { in_use, peak, pool, transfers: Transfers::default(), stream, context }))
     }
 
     pub(crate) fn stream(&self) -> &Arc<CudaStream> {
         &self.stream
+    }
+
+    pub(super) fn transfers(&self) -> &Transfers {
+        &self.transfers
     }
 
     /// Makes the GPU the current one of this thread; every use of the driver begins with it.
@@ -139,21 +146,13 @@ impl Memory {
         if self.synchronize().is_ok() {
             // SAFETY: the pool is the device's own and lives as long as the process.
             let _ = unsafe { result::mem_pool::trim_to(self.pool, 0) };
+            self.transfers.trim();
         }
     }
 
     pub(crate) fn synchronize(&self) -> Result<()> {
         self.bind()?;
         self.stream.synchronize().map_err(failed("work that was under way"))
-    }
-
-    /// Copies from host memory. The source may change as soon as this returns.
-    pub(crate) fn upload<T: bytemuck::Pod>(&self, target: &Allocation, source: &[T]) -> Result<()> {
-        debug_assert!(size_of_val(source) <= target.bytes);
-        self.bind()?;
-        // SAFETY: the target holds as many bytes, and the driver has read pageable memory when the call returns.
-        unsafe { result::memcpy_htod_async(target.ptr, source, self.stream.cu_stream()) }
-            .map_err(failed("copying to it"))
     }
 
     /// Copies to host memory, after everything before it on the stream.
@@ -203,6 +202,15 @@ impl Memory {
     }
 }
 
+impl Drop for Memory {
+    fn drop(&mut self) {
+        // What is locked on the host goes back through the context.
+        if self.bind().is_ok() {
+            self.transfers.trim();
+        }
+    }
+}
+
 /// A block of device memory; it is free again once the stream has passed the place where it was dropped.
 pub(crate) struct Allocation {
     ptr: sys::CUdeviceptr,
@@ -213,6 +221,10 @@ pub(crate) struct Allocation {
 impl Allocation {
     pub(crate) fn ptr(&self) -> sys::CUdeviceptr {
         self.ptr
+    }
+
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
     }
 }
 

@@ -19,6 +19,7 @@ mod ops;
 mod profile;
 mod tensor;
 mod tensor_map;
+mod transfer;
 
 use std::{collections::HashMap, path::PathBuf, sync::Arc};
 
@@ -39,6 +40,7 @@ pub(crate) use self::{
         NormRopeJob, Parts, RopeParts, Target,
     },
     tensor::CudaBuffer,
+    transfer::Download,
 };
 
 /// The numbers that operators of a GPU compute with.

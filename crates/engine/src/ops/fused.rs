@@ -2,13 +2,13 @@
 //! the CPU they are the same operators one after the other, to the last bit.
 
 use crate::{
-    Device, Result, Tensor,
+    DType, Device, Result, Tensor,
     cuda::{Addition, NormRopeJob, Target},
     error::ensure_shape,
     ops::{
         Fp8Tensor, Gain, LayerNorm, Linear, Modulation, RopeTable, Scaling, TokenGrid, layer_norm_fp8,
         linear::{Matrix, ensure_fits_residual},
-        linear_add, rms_norm, rope,
+        linear_add, rms_norm, rope, scale,
     },
 };
 
@@ -87,6 +87,8 @@ pub struct NormRope<'a> {
     pub eps: f32,
     /// How heads are rotated, if they are.
     pub rope: Option<(&'a RopeTable, TokenGrid)>,
+    /// The result is in e4m3: what it would be over this.
+    pub fp8_scale: Option<f32>,
 }
 
 impl NormRope<'_> {
@@ -108,6 +110,7 @@ impl NormRope<'_> {
             weight: self.weight,
             eps: self.eps,
             rope: self.rope.map(|(table, grid)| (table.parts(), grid)),
+            fp8_scale: self.fp8_scale,
         }
     }
 }
@@ -125,9 +128,13 @@ pub fn rms_norm_rope(rows: &NormRope<'_>) -> Result<Tensor> {
     let shape = rows.x.shape();
     let flat = rows.x.reshape(&[shape[0], shape[1] * shape[2]])?;
     let normed = rms_norm(&flat, rows.weight, rows.eps)?.reshape(&shape)?;
-    match rows.rope {
-        Some((table, grid)) => rope(normed, table, grid),
-        None => Ok(normed),
+    let rotated = match rows.rope {
+        Some((table, grid)) => rope(normed, table, grid)?,
+        None => normed,
+    };
+    match rows.fp8_scale {
+        Some(factor) => scale(rotated, 1.0 / factor)?.to_dtype(DType::F8E4M3),
+        None => Ok(rotated),
     }
 }
 
@@ -207,7 +214,8 @@ mod tests {
         let table = RopeTable::new(12, 32, 1e4).expect("a table");
         let grid = TokenGrid { start: 3, frames: 3, height: 2, width: 2 };
         let (x, weight) = (wave(&device, &[12, 2, 12]), wave(&device, &[24]));
-        let rows = NormRope { x: &x, weight: &weight, eps: 1e-6, rope: Some((&table, grid)) };
+        let rows =
+            NormRope { x: &x, weight: &weight, eps: 1e-6, rope: Some((&table, grid)), fp8_scale: None };
         let made = rms_norm_rope(&rows).expect("rows");
         let flat = x.reshape(&[12, 24]).expect("rows");
         let normed = rms_norm(&flat, &weight, 1e-6).and_then(|x| x.reshape(&[12, 2, 12])).expect("rows");

@@ -38,7 +38,7 @@ pub use norm::{LayerNorm, Modulation, channel_norm, layer_norm, modulated_layer_
 pub use over_time::attention_over_time;
 pub use pad::pad;
 pub use patch::{crop, patchify, unpatchify};
-pub use pixels::{affine_clamped, mean_square_difference, to_bytes};
+pub use pixels::{PendingBytes, affine_clamped, mean_square_difference, to_bytes};
 pub use random::{Generator, randn};
 pub use resample::{resize_between_corners, resize_bicubic, resize_bilinear, resize_bytes};
 pub use rope::{PlacedFrame, RopeTable, TokenGrid, rope, rope_frames};

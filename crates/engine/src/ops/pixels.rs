@@ -3,6 +3,7 @@
 use crate::{
     Device, Result, Tensor,
     cpu::{RowKernel, math},
+    cuda::Download,
     error::ensure_shape,
 };
 
@@ -34,11 +35,51 @@ pub fn affine_clamped(mut x: Tensor, scale: f32, shift: f32, [low, high]: [f32; 
     Ok(x)
 }
 
-/// `scale · x + shift` as bytes in host memory: held between 0 and 255, then truncated; NaN is 0.
+/// Bytes that are on their way to host memory, or there.
+#[must_use = "they come only to those who wait"]
+pub struct PendingBytes(Way);
+
+enum Way {
+    There(Vec<u8>),
+    FromGpu(Download),
+}
+
+impl PendingBytes {
+    /// The bytes, once everything that they were made from is done.
+    ///
+    /// # Errors
+    /// [`crate::Error::Gpu`] when something of it failed.
+    pub fn wait(&self) -> Result<&[u8]> {
+        match &self.0 {
+            Way::There(bytes) => Ok(bytes),
+            Way::FromGpu(download) => download.wait(),
+        }
+    }
+
+    /// The same as bytes of the caller's own.
+    ///
+    /// # Errors
+    /// As [`PendingBytes::wait`].
+    pub fn into_vec(self) -> Result<Vec<u8>> {
+        match self.0 {
+            Way::There(bytes) => Ok(bytes),
+            Way::FromGpu(download) => download.wait().map(<[u8]>::to_vec),
+        }
+    }
+}
+
+impl std::fmt::Debug for PendingBytes {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("PendingBytes")
+    }
+}
+
+/// `scale · x + shift` as bytes in host memory: held between 0 and 255, then truncated; NaN is 0. On a GPU this returns at
+/// once, and what is begun meanwhile runs behind it.
 ///
 /// # Errors
 /// [`crate::Error::DType`] unless `x` is `f32`.
-pub fn to_bytes(x: &Tensor, scale: f32, shift: f32) -> Result<Vec<u8>> {
+pub fn to_bytes(x: &Tensor, scale: f32, shift: f32) -> Result<PendingBytes> {
     const OP: &str = "conversion to bytes";
     struct Kernel<'a> {
         x: &'a [f32],
@@ -55,12 +96,12 @@ pub fn to_bytes(x: &Tensor, scale: f32, shift: f32) -> Result<Vec<u8>> {
         }
     }
     if let Device::Cuda(cuda) = x.device() {
-        return cuda.to_bytes(OP, x, scale, shift);
+        return cuda.to_bytes(OP, x, scale, shift).map(|download| PendingBytes(Way::FromGpu(download)));
     }
     let mut out = vec![0; x.shape().numel()];
     let cpu = x.device().cpu(OP)?;
     cpu.for_rows(&mut out, 1, 4, &Kernel { x: x.f32s(OP)?, scale, shift });
-    Ok(out)
+    Ok(PendingBytes(Way::There(out)))
 }
 
 /// For each entry of the outermost dimension, the mean over its elements of `(x - y)²`.
@@ -134,9 +175,9 @@ mod tests {
     #[test]
     fn bytes_truncate_and_saturate() {
         let x = tensor(&[4], |i| [-0.5, 0.999, 1.5, f32::NAN][i]);
-        assert_eq!(to_bytes(&x, 255.0, 0.0).unwrap(), [0, 254, 255, 0]);
+        assert_eq!(to_bytes(&x, 255.0, 0.0).unwrap().wait().unwrap(), [0, 254, 255, 0]);
         let large = tensor(&[700, 1000], |i| (i % 256) as f32);
-        let bytes = to_bytes(&large, 1.0, 0.0).unwrap();
+        let bytes = to_bytes(&large, 1.0, 0.0).unwrap().into_vec().unwrap();
         assert!(bytes.iter().enumerate().all(|(i, &byte)| usize::from(byte) == i % 256));
     }
 

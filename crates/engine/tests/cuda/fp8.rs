@@ -158,7 +158,7 @@ fn queries_and_keys(device: &Device, results: &mut Results) {
         let weight = inputs.tensor(&[heads * head]);
         let x = inputs.tensor(&[45, heads, head]);
         for rope in [None, Some((&table, grid))] {
-            let rows = NormRope { x: &x, weight: &weight, eps: 1e-6, rope };
+            let rows = NormRope { x: &x, weight: &weight, eps: 1e-6, rope, fp8_scale: None };
             let name = format!("{heads} {head} {}", rope.is_some());
             poison(device);
             let normed = ops::rms_norm_rope(&rows).unwrap();
@@ -188,8 +188,12 @@ fn queries_and_keys(device: &Device, results: &mut Results) {
     let rope = Some((&table, TokenGrid { start: 0, frames: 33, height: 1, width: 2 }));
     let places: Vec<_> = (0..33).rev().map(Some).collect();
     let mut memory = inputs.tensor(&[66, 2, 24]);
-    ops::rms_norm_rope_into(&mut memory, &places, &NormRope { x: &x, weight: &weight, eps: 1e-6, rope })
-        .unwrap();
+    ops::rms_norm_rope_into(
+        &mut memory,
+        &places,
+        &NormRope { x: &x, weight: &weight, eps: 1e-6, rope, fp8_scale: None },
+    )
+    .unwrap();
     results.push(("norm and rotation of many frames".into(), memory.to_vec()));
 }
 

@@ -8,7 +8,7 @@ mod gray;
 
 use scope_engine::{
     Device, Tensor,
-    ops::{affine_clamped, crop, resize_bytes, to_bytes},
+    ops::{PendingBytes, affine_clamped, crop, resize_bytes, to_bytes},
 };
 
 pub use flow_colors::flow_colors;
@@ -157,7 +157,7 @@ pub fn for_display(video: Tensor) -> scope_engine::Result<Tensor> {
 ///
 /// # Errors
 /// [`scope_engine::Error::DType`] unless the video is `f32`.
-pub fn bytes(video: &Tensor) -> scope_engine::Result<Vec<u8>> {
+pub fn bytes(video: &Tensor) -> scope_engine::Result<PendingBytes> {
     // -1 is 0 and 1 is 255; the half makes the truncation a rounding.
     to_bytes(video, 127.5, 128.0)
 }
@@ -224,7 +224,7 @@ mod tests {
         let values: Vec<u8> = (0..=255).flat_map(|v| [v; 3]).collect();
         let picture = Picture { height: 16, width: 16, bytes: &values };
         let video = video(&device(), &[picture], [16, 16], 1).unwrap();
-        assert_eq!(bytes(&video).unwrap(), values);
+        assert_eq!(bytes(&video).unwrap().wait().unwrap(), values);
         let shown = for_display(video).unwrap().to_vec();
         assert!(shown.iter().zip(&values).all(|(shown, &v)| (shown - f32::from(v) / 255.0).abs() < 1e-6));
     }

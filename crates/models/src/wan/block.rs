@@ -70,7 +70,7 @@ impl Attention {
         weight: &'a Tensor,
         rope: Option<(&'a RopeTable, TokenGrid)>,
     ) -> NormRope<'a> {
-        NormRope { x, weight, eps: self.eps, rope }
+        NormRope { x, weight, eps: self.eps, rope, fp8_scale: None }
     }
 
     fn queries<'a>(

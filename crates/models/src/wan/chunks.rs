@@ -62,7 +62,17 @@ pub struct ChunkStream {
     history: Vec<Tensor>,
     /// The first latent of the stream.
     first: Option<Tensor>,
+    /// The chunk whose clean pass is still to come.
+    unfinished: Option<Unfinished>,
     latent_size: [usize; 2],
+}
+
+/// Finished latents without the keys that later chunks see.
+#[derive(Clone, Debug)]
+struct Unfinished {
+    latents: Tensor,
+    start: usize,
+    text: TextContext,
 }
 
 impl ChunkStream {
@@ -100,6 +110,7 @@ impl ChunkStream {
             frame: 0,
             history: Vec::new(),
             first: None,
+            unfinished: None,
             latent_size,
         })
     }
@@ -186,6 +197,7 @@ impl ChunkStream {
         self.frame = 0;
         self.history.clear();
         self.first = None;
+        self.unfinished = None;
     }
 
     /// Starts the stream again if the next chunk would reach beyond the tables of positions. Call it before a chunk's
@@ -219,6 +231,22 @@ impl ChunkStream {
         request: &ChunkRequest<'_>,
         noise: &mut dyn NoiseSource,
     ) -> Result<Tensor, WanError> {
+        let latents = self.denoise(request, noise)?;
+        self.finish()?;
+        Ok(latents)
+    }
+
+    /// The first part of [`ChunkStream::generate`]: the finished latents, which can be decoded before the cache gets their
+    /// keys. Go on with [`ChunkStream::finish`].
+    ///
+    /// # Errors
+    /// As [`ChunkStream::generate`].
+    pub fn denoise(
+        &mut self,
+        request: &ChunkRequest<'_>,
+        noise: &mut dyn NoiseSource,
+    ) -> Result<Tensor, WanError> {
+        self.finish()?;
         let shape = self.check(request)?;
         let Some((_, text)) = self.text.clone() else {
             return Err(WanError::Input {
@@ -268,10 +296,21 @@ impl ChunkStream {
             }
         }
         if self.family.clean_pass {
-            self.pass(&x, start, &text, true, false)?;
+            self.unfinished = Some(Unfinished { latents: x.clone(), start, text });
         }
         self.remember(&x, request.noise_scale.is_some())?;
         Ok(x)
+    }
+
+    /// The second part: the pass over the latents of [`ChunkStream::denoise`] that leaves their keys, where the family has one.
+    ///
+    /// # Errors
+    /// As [`ChunkStream::generate`].
+    pub fn finish(&mut self) -> Result<(), WanError> {
+        match self.unfinished.take() {
+            Some(Unfinished { latents, start, text }) => self.pass(&latents, start, &text, true, false),
+            None => Ok(()),
+        }
     }
 
     /// The timesteps of a chunk.

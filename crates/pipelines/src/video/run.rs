@@ -242,7 +242,7 @@ impl Show<'_> {
     fn try_pictures(&mut self, decoded: &Decoded) -> Result<(), GenerateError> {
         let [height, width] = self.made;
         let [shown_height, shown_width] = self.shown;
-        let bytes = frames::bytes(&decoded.pictures).map_err(|error| GenerateError::of(&error))?;
+        let bytes = decoded.bytes.wait().map_err(|error| GenerateError::of(&error))?;
         for (index, bytes) in bytes.chunks_exact(height * width * 3).enumerate() {
             let image = Image::new(PixelFormat::Rgb8, width as u32, height as u32, bytes.to_vec())
                 .and_then(|image| image.resized(shown_width as u32, shown_height as u32, Fit::Stretch))

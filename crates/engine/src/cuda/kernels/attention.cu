@@ -41,6 +41,47 @@ extern "C" __global__ void softmax(const float* scores, Real* weights, int rows,
         out[key] = narrow<Real>(__expf(biased(key) - highest) / total);
 }
 
+// Fours of scores that a thread of `softmax_held` holds, at most; the same number stands in `ops::attention`.
+constexpr int HELD_FOURS = 8;
+
+// The same for a single run without a relative bias, whose keys are a multiple of four: a row is read once. A block for each
+// row.
+extern "C" __global__ void __launch_bounds__(256) softmax_held(const float* scores, Real* weights, int keys, float bias, int zero_keys) {
+    __shared__ float shared[MAX_WARPS];
+    const float4* line = (const float4*)(scores + blockIdx.x * (i64)keys);
+    Real* out = weights + blockIdx.x * (i64)keys;
+    int fours = keys / 4;
+    float4 held[HELD_FOURS];
+    float highest = zero_keys > 0 ? -bias : -3e38f;
+#pragma unroll
+    for (int n = 0; n < HELD_FOURS; n++) {
+        int four = threadIdx.x + n * blockDim.x;
+        if (four >= fours) continue;
+        held[n] = line[four];
+        highest = fmaxf(highest, fmaxf(fmaxf(held[n].x, held[n].y), fmaxf(held[n].z, held[n].w)));
+    }
+    highest = block_max(highest, shared);
+    float total = 0;
+#pragma unroll
+    for (int n = 0; n < HELD_FOURS; n++) {
+        int four = threadIdx.x + n * blockDim.x;
+        if (four >= fours) continue;
+        held[n] = make_float4(__expf(held[n].x - highest), __expf(held[n].y - highest), __expf(held[n].z - highest), __expf(held[n].w - highest));
+        total += held[n].x + held[n].y + held[n].z + held[n].w;
+    }
+    total = block_sum(total, shared) + zero_keys * __expf(-bias - highest);
+    float share = 1.0f / total;
+#pragma unroll
+    for (int n = 0; n < HELD_FOURS; n++) {
+        int four = threadIdx.x + n * blockDim.x;
+        if (four >= fours) continue;
+        struct alignas(4 * sizeof(Real)) Four {
+            Real values[4];
+        };
+        *(Four*)(out + 4 * four) = {narrow<Real>(held[n].x * share), narrow<Real>(held[n].y * share), narrow<Real>(held[n].z * share), narrow<Real>(held[n].w * share)};
+    }
+}
+
 constexpr int MAX_STATES = 32;
 
 struct States {

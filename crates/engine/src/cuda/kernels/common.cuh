@@ -87,7 +87,7 @@ enum { MAX_WARPS = 32 };
 // What is applied to a result; the numbers are those of the host's `activation_code`.
 enum Activation { NONE, GELU, GELU_ERF, SILU, RELU, LEAKY_RELU, SIGMOID, TANH };
 
-__device__ __forceinline__ float sigmoid(float x) { return 1.0f / (1.0f + __expf(-x)); }
+__device__ __forceinline__ float sigmoid(float x) { return __fdividef(1.0f, 1.0f + __expf(-x)); }
 
 __device__ __forceinline__ float activate(float x, int activation, float slope) {
     switch (activation) {

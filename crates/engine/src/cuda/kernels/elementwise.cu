@@ -94,19 +94,34 @@ extern "C" __global__ void masked(u64 x, u64 mask, u64 out, i64 count, int chann
     store(out, i, type, keep ? load(x, i, type) : 0.0f);
 }
 
-// out[entry] = the mean over `len` elements of (x - y)². A block for each entry.
-extern "C" __global__ void mean_square_difference(u64 x, u64 y, float* out, i64 len, int x_type, int y_type) {
+// The sum over a block of a power of two of threads, in the first of them.
+__device__ __forceinline__ double sum_of_block(double sum) {
     __shared__ double sums[MAX_WARPS * WARP];
-    double sum = 0;
-    u64 first = blockIdx.x * (u64)len;
-    for (u64 i = threadIdx.x; i < len; i += blockDim.x) {
-        float difference = load(x, first + i, x_type) - load(y, first + i, y_type);
-        sum += (double)(difference * difference);
-    }
     sums[threadIdx.x] = sum;
     for (u32 half = blockDim.x / 2; half > 0; half /= 2) {
         __syncthreads();
         if (threadIdx.x < half) sums[threadIdx.x] += sums[threadIdx.x + half];
     }
-    if (threadIdx.x == 0) out[blockIdx.x] = (float)(sums[0] / len);
+    return sums[0];
+}
+
+// parts[entry, share] = the sum over a share of the entry's `len` elements of (x - y)². A block for each share, the shares of
+// an entry along the second axis of the grid.
+extern "C" __global__ void square_differences(u64 x, u64 y, double* parts, i64 len, int x_type, int y_type) {
+    double sum = 0;
+    u64 first = blockIdx.x * (u64)len, step = (u64)gridDim.y * blockDim.x;
+    for (u64 i = blockIdx.y * (u64)blockDim.x + threadIdx.x; i < len; i += step) {
+        float difference = load(x, first + i, x_type) - load(y, first + i, y_type);
+        sum += (double)(difference * difference);
+    }
+    sum = sum_of_block(sum);
+    if (threadIdx.x == 0) parts[blockIdx.x * (u64)gridDim.y + blockIdx.y] = sum;
+}
+
+// out[entry] = the mean over `len` elements, of which `shares` parts are the sums. A block for each entry.
+extern "C" __global__ void mean_of_parts(const double* parts, float* out, i64 len, int shares) {
+    double sum = 0;
+    for (int share = threadIdx.x; share < shares; share += blockDim.x) sum += parts[blockIdx.x * (u64)shares + share];
+    sum = sum_of_block(sum);
+    if (threadIdx.x == 0) out[blockIdx.x] = (float)(sum / len);
 }

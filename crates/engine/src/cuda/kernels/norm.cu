@@ -1,4 +1,4 @@
-// Normalisation over the last dimension. A block for each row, or for short rows a warp; parameters are f32.
+// Normalisation over the last dimension; parameters of norms are f32.
 
 // One part of a table [frames, parts, features] for rows that are split evenly among the frames.
 struct Modulation {
@@ -6,7 +6,7 @@ struct Modulation {
     i64 stride;
     i64 rows_per_frame;
 
-    __device__ const Real* row(u64 row) const { return values + row / rows_per_frame * stride; }
+    __device__ const Real* row(u32 row) const { return values + row / (u32)rows_per_frame * stride; }
 };
 
 enum Norm { LAYER, LAYER_AFFINE, LAYER_MODULATED, RMS };
@@ -20,7 +20,7 @@ struct Parameters {
 };
 
 template <int NORM>
-__device__ __forceinline__ float finish(float x, float mean, float deviation, u64 row, int c, const Parameters& p) {
+__device__ __forceinline__ float finish(float x, float mean, float deviation, u32 row, int c, const Parameters& p) {
     if (NORM == RMS) return x * deviation * p.weight[c];
     float y = (x - mean) * deviation;
     if (NORM == LAYER_AFFINE) return fmaf(y, p.weight[c], p.bias[c]);
@@ -28,22 +28,43 @@ __device__ __forceinline__ float finish(float x, float mean, float deviation, u6
     return y;
 }
 
-// Mean (0 for RMS) and reciprocal deviation of the values of which each thread holds some; `each` calls its argument with
-// every value of the thread.
-template <int NORM, class Each>
-__device__ __forceinline__ void statistics(Each each, int features, float eps, float* shared, float& mean, float& deviation) {
+// The same for a pack, whose parameters are moved at once.
+template <int NORM>
+__device__ __forceinline__ void finish_pack(const Pack<Real>& x, float mean, float deviation, u32 row, int first, const Parameters& p, float (&out)[PACK]) {
+    Pack<float> weight, bias;
+    Pack<Real> scale, shift;
+    if (NORM == RMS || NORM == LAYER_AFFINE) weight = *(const Pack<float>*)(p.weight + first);
+    if (NORM == LAYER_AFFINE) bias = *(const Pack<float>*)(p.bias + first);
+    if (NORM == LAYER_MODULATED) {
+        scale = *(const Pack<Real>*)(p.scale.row(row) + first);
+        shift = *(const Pack<Real>*)(p.shift.row(row) + first);
+    }
+#pragma unroll
+    for (int i = 0; i < PACK; i++) {
+        float y = NORM == RMS ? widen(x.values[i]) * deviation : (widen(x.values[i]) - mean) * deviation;
+        if (NORM == RMS) y *= weight.values[i];
+        if (NORM == LAYER_AFFINE) y = fmaf(y, weight.values[i], bias.values[i]);
+        if (NORM == LAYER_MODULATED) y = fmaf(y, 1.0f + widen(scale.values[i]), widen(shift.values[i]));
+        out[i] = y;
+    }
+}
+
+// Mean (0 for RMS) and reciprocal deviation of the values of which each lane holds some; `each` calls its argument with
+// every value of the lane, `sum` adds up over all lanes.
+template <int NORM, class Each, class Sum>
+__device__ __forceinline__ void statistics(Each each, Sum sum, int features, float eps, float& mean, float& deviation) {
     mean = 0;
     if (NORM != RMS) {
-        float sum = 0;
-        each([&](float x) { sum += x; });
-        mean = block_sum(sum, shared) / features;
+        float part = 0;
+        each([&](float x) { part += x; });
+        mean = sum(part) / features;
     }
     float squares = 0;
     each([&](float x) { squares += (x - mean) * (x - mean); });
-    deviation = rsqrtf(block_sum(squares, shared) / features + eps);
+    deviation = rsqrtf(sum(squares) / features + eps);
 }
 
-// Rows of any length.
+// Rows of any length. A block for each row.
 template <int NORM>
 __device__ void norm_row(const Real* x, Real* out, int features, const Parameters& p) {
     __shared__ float shared[MAX_WARPS];
@@ -54,46 +75,13 @@ __device__ void norm_row(const Real* x, Real* out, int features, const Parameter
     auto each = [&](auto visit) {
         for (int c = threadIdx.x; c < features; c += blockDim.x) visit(widen(x[c]));
     };
-    statistics<NORM>(each, features, p.eps, shared, mean, deviation);
+    auto sum = [&](float part) { return block_sum(part, shared); };
+    statistics<NORM>(each, sum, features, p.eps, mean, deviation);
     for (int c = threadIdx.x; c < features; c += blockDim.x)
         out[c] = narrow<Real>(finish<NORM>(widen(x[c]), mean, deviation, row, c, p));
 }
 
-// Rows of a pack for each thread of the block, at most: they are read once.
-template <int NORM>
-__device__ void norm_row_packed(const Real* x, Real* out, int features, const Parameters& p) {
-    __shared__ float shared[MAX_WARPS];
-    u64 row = blockIdx.x;
-    int first = threadIdx.x * PACK;
-    bool inside = first < features;
-    Pack<Real> pack;
-    if (inside) pack = *(const Pack<Real>*)(x + row * features + first);
-    float mean, deviation;
-    auto each = [&](auto visit) {
-        if (inside)
-            for (int i = 0; i < PACK; i++) visit(widen(pack.values[i]));
-    };
-    statistics<NORM>(each, features, p.eps, shared, mean, deviation);
-    if (!inside) return;
-    for (int i = 0; i < PACK; i++)
-        pack.values[i] = narrow<Real>(finish<NORM>(widen(pack.values[i]), mean, deviation, row, first + i, p));
-    *(Pack<Real>*)(out + row * features + first) = pack;
-}
-
-#define NORM_KERNELS(name, NORM)                                                                                   \
-    extern "C" __global__ void name(const Real* x, Real* out, int features, Parameters p) {                       \
-        norm_row<NORM>(x, out, features, p);                                                                        \
-    }                                                                                                               \
-    extern "C" __global__ void __launch_bounds__(1024) name##_packed(const Real* x, Real* out, int features, Parameters p) { \
-        norm_row_packed<NORM>(x, out, features, p);                                                                 \
-    }
-
-NORM_KERNELS(layer_norm, LAYER)
-NORM_KERNELS(layer_norm_affine, LAYER_AFFINE)
-NORM_KERNELS(layer_norm_modulated, LAYER_MODULATED)
-NORM_KERNELS(rms_norm, RMS)
-
-// What happens before and after a normalisation of rows of at most a pack for each thread of the block.
+// What happens before and after a normalisation of rows that a team can hold.
 struct Fused {
     const Real* x;
     // Added to x first, times the gate of the row's frame; null if there is nothing to add.
@@ -107,91 +95,142 @@ struct Fused {
     Modulation gate;
     Parameters norm;
     int features;
+    int rows;
 };
 
-// The pack of the stream that is to be normalised: as it is stored, so that the result is that of two operators.
-__device__ __forceinline__ Pack<Real> next_of_stream(const Fused& f, u64 row, int first) {
-    u64 at = row * f.features + first;
+// A pack of the stream that is to be normalised: as it is stored, so that the result is that of two operators.
+__device__ __forceinline__ Pack<Real> next_of_stream(const Fused& f, u32 row, int first) {
+    u64 at = (u64)row * f.features + first;
     Pack<Real> pack = *(const Pack<Real>*)(f.x + at);
     if (!f.sums) return pack;
     Pack<Real> sums = *(const Pack<Real>*)(f.sums + at);
     Pack<Real> gate = *(const Pack<Real>*)(f.gate.row(row) + first);
+#pragma unroll
     for (int i = 0; i < PACK; i++)
         pack.values[i] = narrow<Real>(fmaf(widen(gate.values[i]), widen(sums.values[i]), widen(pack.values[i])));
     *(Pack<Real>*)(f.stream + at) = pack;
     return pack;
 }
 
-template <int NORM, bool F8>
+template <int NORM, bool F8, bool WARP_ROWS>
 __device__ __forceinline__ void norm_row_fused(const Fused& f) {
     __shared__ float shared[MAX_WARPS];
-    u64 row = blockIdx.x;
-    int first = threadIdx.x * PACK;
-    bool inside = first < f.features;
-    Pack<Real> pack;
-    if (inside) pack = next_of_stream(f, row, first);
+    Team<WARP_ROWS> team(shared);
+    if (team.row >= f.rows) return;
+    int packs = f.features / PACK;
+    u64 begin = (u64)team.row * f.features;
+    Pack<Real> held[ROW_PACKS];
+    team.each(packs, [&](int n, int pack) { held[n] = next_of_stream(f, team.row, pack * PACK); });
     float mean, deviation;
     auto each = [&](auto visit) {
-        if (inside)
-            for (int i = 0; i < PACK; i++) visit(widen(pack.values[i]));
+        team.each(packs, [&](int n, int) {
+#pragma unroll
+            for (int i = 0; i < PACK; i++) visit(widen(held[n].values[i]));
+        });
     };
-    statistics<NORM>(each, f.features, f.norm.eps, shared, mean, deviation);
-    float values[PACK], largest = 0;
-    if (inside) {
-        for (int i = 0; i < PACK; i++) {
-            values[i] = finish<NORM>(widen(pack.values[i]), mean, deviation, row, first + i, f.norm);
-            largest = fmaxf(largest, fabsf(values[i]));
+    auto sum = [&](float part) { return team.sum(part); };
+    statistics<NORM>(each, sum, f.features, f.norm.eps, mean, deviation);
+    float scale = 1;
+    if (F8) {
+        if (f.scales) {
+            float largest = 0;
+            team.each(packs, [&](int n, int pack) {
+                float values[PACK];
+                finish_pack<NORM>(held[n], mean, deviation, team.row, pack * PACK, f.norm, values);
+#pragma unroll
+                for (int i = 0; i < PACK; i++) largest = fmaxf(largest, fabsf(values[i]));
+            });
+            scale = f8_scale(team.max(largest));
+            if (team.lane == 0) f.scales[team.row] = scale;
+        } else {
+            scale = f.fixed[0];
         }
     }
-    u64 at = row * f.features + first;
-    if (F8) {
-        float scale = f.scales ? f8_scale(block_max(largest, shared)) : f.fixed[0];
-        if (f.scales && threadIdx.x == 0) f.scales[row] = scale;
-        if (inside) store_f8((u8*)f.out + at, 1.0f / scale, [&](int i) { return values[i]; });
-    } else if (inside) {
-        for (int i = 0; i < PACK; i++) pack.values[i] = narrow<Real>(values[i]);
-        *(Pack<Real>*)((Real*)f.out + at) = pack;
-    }
+    team.each(packs, [&](int n, int pack) {
+        float values[PACK];
+        finish_pack<NORM>(held[n], mean, deviation, team.row, pack * PACK, f.norm, values);
+        u64 at = begin + pack * PACK;
+        if (F8) {
+            store_f8((u8*)f.out + at, 1.0f / scale, [&](int i) { return values[i]; });
+        } else {
+#pragma unroll
+            for (int i = 0; i < PACK; i++) held[n].values[i] = narrow<Real>(values[i]);
+            *(Pack<Real>*)((Real*)f.out + at) = held[n];
+        }
+    });
 }
 
-#define FUSED_KERNELS(name, NORM)                                                                                    \
-    extern "C" __global__ void __launch_bounds__(1024, 1) name##_fused(Fused f) { norm_row_fused<NORM, false>(f); }       \
-    extern "C" __global__ void __launch_bounds__(1024, 1) name##_f8(Fused f) { norm_row_fused<NORM, true>(f); }
+// Rows of any length, and those that a warp or a block can hold, as they are or in e4m3.
+#define NORM_KERNELS(name, NORM)                                                                                     \
+    extern "C" __global__ void name(const Real* x, Real* out, int features, Parameters p) {                          \
+        norm_row<NORM>(x, out, features, p);                                                                         \
+    }                                                                                                                \
+    extern "C" __global__ void __launch_bounds__(256) name##_fused(Fused f) { norm_row_fused<NORM, false, true>(f); }  \
+    extern "C" __global__ void __launch_bounds__(256) name##_f8(Fused f) { norm_row_fused<NORM, true, true>(f); }       \
+    extern "C" __global__ void __launch_bounds__(1024, 1) name##_long_fused(Fused f) { norm_row_fused<NORM, false, false>(f); } \
+    extern "C" __global__ void __launch_bounds__(1024, 1) name##_long_f8(Fused f) { norm_row_fused<NORM, true, false>(f); }
 
-FUSED_KERNELS(layer_norm, LAYER)
-FUSED_KERNELS(layer_norm_affine, LAYER_AFFINE)
-FUSED_KERNELS(layer_norm_modulated, LAYER_MODULATED)
+NORM_KERNELS(layer_norm, LAYER)
+NORM_KERNELS(layer_norm_affine, LAYER_AFFINE)
+NORM_KERNELS(layer_norm_modulated, LAYER_MODULATED)
+NORM_KERNELS(rms_norm, RMS)
 
 // Packs of a pixel that one lane holds, at most: 1024 channels to a warp.
 constexpr int LANE_PACKS = 4;
 
 // Each pixel's channels over their Euclidean length, times sqrt(channels) · gamma, then SiLU if asked for. `lanes` lanes
-// (a power of two up to 32) share a pixel; channels are a multiple of PACK and at most lanes · LANE_PACKS · PACK.
-extern "C" __global__ void channel_norm_packed(const Real* x, Real* out, const float* gamma, i64 pixels, int channels, int lanes, int silu) {
-    i64 pixel = thread_index() / lanes;
-    int lane = threadIdx.x % lanes;
-    bool inside = pixel < pixels;
-    int packs = channels / PACK;
-    Pack<Real> held[LANE_PACKS];
-    float squares = 0;
+// (a power of two up to 32) share a pixel and hold HELD packs each.
+template <int HELD>
+__device__ __forceinline__ void channel_norm_held(const Real* x, Real* out, const float* gamma, i64 pixels, int channels, int lanes, int silu) {
+    int lane = threadIdx.x % lanes, packs = channels / PACK;
+    i64 groups = (u64)gridDim.x * blockDim.x / lanes, pixel = thread_index() / lanes;
+    float factors[HELD][PACK];
 #pragma unroll
-    for (int n = 0; n < LANE_PACKS; n++) {
+    for (int n = 0; n < HELD; n++) {
         int pack = lane + n * lanes;
-        if (!inside || pack >= packs) continue;
-        held[n] = ((const Pack<Real>*)(x + pixel * channels))[pack];
-        for (int i = 0; i < PACK; i++) squares += widen(held[n].values[i]) * widen(held[n].values[i]);
+        Pack<float> eight = {};
+        if (pack < packs) eight = *(const Pack<float>*)(gamma + pack * PACK);
+#pragma unroll
+        for (int i = 0; i < PACK; i++) factors[n][i] = eight.values[i];
     }
-    for (int offset = lanes / 2; offset > 0; offset /= 2) squares += __shfl_xor_sync(~0u, squares, offset);
-    float scale = sqrtf((float)channels) / fmaxf(sqrtf(squares), 1e-12f);
+    float root = sqrtf((float)channels);
+    // As many rounds for all lanes of a warp: they exchange sums.
+    for (i64 first = pixel - pixel % (WARP / lanes); first < pixels; first += groups) {
+        i64 at = first + pixel % (WARP / lanes);
+        bool inside = at < pixels;
+        Pack<Real> held[HELD];
+        float squares = 0;
 #pragma unroll
-    for (int n = 0; n < LANE_PACKS; n++) {
-        int pack = lane + n * lanes;
-        if (!inside || pack >= packs) continue;
-        for (int i = 0; i < PACK; i++) {
-            float y = widen(held[n].values[i]) * scale * gamma[pack * PACK + i];
-            held[n].values[i] = narrow<Real>(silu ? y * sigmoid(y) : y);
+        for (int n = 0; n < HELD; n++) {
+            int pack = lane + n * lanes;
+            if (!inside || pack >= packs) continue;
+            held[n] = ((const Pack<Real>*)(x + at * channels))[pack];
+#pragma unroll
+            for (int i = 0; i < PACK; i++) squares += widen(held[n].values[i]) * widen(held[n].values[i]);
         }
-        ((Pack<Real>*)(out + pixel * channels))[pack] = held[n];
+        for (int offset = lanes / 2; offset > 0; offset /= 2) squares += __shfl_xor_sync(~0u, squares, offset);
+        float scale = root / fmaxf(sqrtf(squares), 1e-12f);
+#pragma unroll
+        for (int n = 0; n < HELD; n++) {
+            int pack = lane + n * lanes;
+            if (!inside || pack >= packs) continue;
+#pragma unroll
+            for (int i = 0; i < PACK; i++) {
+                float y = widen(held[n].values[i]) * scale * factors[n][i];
+                held[n].values[i] = narrow<Real>(silu ? y * sigmoid(y) : y);
+            }
+            ((Pack<Real>*)(out + at * channels))[pack] = held[n];
+        }
+    }
+}
+
+// Channels are a multiple of PACK and at most lanes · LANE_PACKS · PACK.
+extern "C" __global__ void __launch_bounds__(256) channel_norm_packed(const Real* x, Real* out, const float* gamma, i64 pixels, int channels, int lanes, int silu) {
+    switch ((channels / PACK + lanes - 1) / lanes) {
+        case 1: return channel_norm_held<1>(x, out, gamma, pixels, channels, lanes, silu);
+        case 2: return channel_norm_held<2>(x, out, gamma, pixels, channels, lanes, silu);
+        case 3: return channel_norm_held<3>(x, out, gamma, pixels, channels, lanes, silu);
+        default: return channel_norm_held<LANE_PACKS>(x, out, gamma, pixels, channels, lanes, silu);
     }
 }
 
@@ -215,7 +254,7 @@ extern "C" __global__ void channel_norm(const Real* x, Real* out, const float* g
 extern "C" __global__ void add_gated(const Real* residual, const Real* sums, Real* out, i64 count, int features, Modulation gate) {
     u64 i = thread_index();
     if (i >= count) return;
-    float factor = widen(gate.row(i / features)[i % features]);
+    float factor = widen(gate.row((u32)(i / features))[i % features]);
     out[i] = narrow<Real>(fmaf(factor, widen(sums[i]), widen(residual[i])));
 }
 
@@ -225,7 +264,7 @@ extern "C" __global__ void add_gated_packed(const Real* residual, const Real* su
     if (i >= count) return;
     int packs = features / PACK;
     Pack<Real> old = ((const Pack<Real>*)residual)[i], sum = ((const Pack<Real>*)sums)[i];
-    Pack<Real> factor = ((const Pack<Real>*)gate.row(i / packs))[i % packs];
+    Pack<Real> factor = ((const Pack<Real>*)gate.row((u32)(i / packs)))[i % packs];
     for (int n = 0; n < PACK; n++)
         old.values[n] = narrow<Real>(fmaf(widen(factor.values[n]), widen(sum.values[n]), widen(old.values[n])));
     ((Pack<Real>*)out)[i] = old;

@@ -6,10 +6,13 @@ constexpr int MOST_FRAMES = 32;
 
 struct NormRope {
     const Real* x;
-    Real* out;
+    void* out;
     // One for each feature.
     const float* weight;
     float eps;
+    // What results are multiplied with before they are rounded to e4m3; 0 keeps them as they are.
+    float f8_factor;
+    int rows;
     int features;
     int head;
     // Without a rotation, there is only the norm.
@@ -21,42 +24,74 @@ struct NormRope {
     int places[MOST_FRAMES];
 };
 
-// A block for each row of x, [rows, heads · head], with a thread for each pack. The size of a head is a multiple of PACK.
-extern "C" __global__ void __launch_bounds__(1024, 1) norm_rope(const __grid_constant__ NormRope p) {
+// Angles of the complex numbers of a pack.
+struct Angles {
+    float2 of[PACK / 2];
+};
+
+__device__ __forceinline__ void read_angles(Angles& angles, const NormRope& p, const int position[3], int first) {
+    int column = first % p.head / 2;
+#pragma unroll
+    for (int i = 0; i < PACK / 2; i++) angles.of[i] = rope_angle(p.rope, position, column + i);
+}
+
+// A team for each row of x, [rows, heads · head]. The size of a head is a multiple of PACK.
+template <bool WARP_ROWS>
+__device__ __forceinline__ void norm_rope_row(const NormRope& p) {
     __shared__ float shared[MAX_WARPS];
-    int row = blockIdx.x;
+    Team<WARP_ROWS> team(shared);
+    if (team.row >= p.rows) return;
+    int row = team.row;
     i64 target = row;
     if (p.frame_rows > 0) {
         int place = p.places[row / p.frame_rows];
         if (place < 0) return;
         target = (i64)place * p.frame_rows + row % p.frame_rows;
     }
-    int first = threadIdx.x * PACK;
-    bool inside = first < p.features;
-    Pack<Real> pack;
+    int packs = p.features / PACK;
+    Pack<Real> held[ROW_PACKS];
+    const Pack<Real>* source = (const Pack<Real>*)(p.x + (i64)row * p.features);
     float squares = 0;
-    if (inside) {
-        pack = *(const Pack<Real>*)(p.x + (i64)row * p.features + first);
-        for (int i = 0; i < PACK; i++) squares += widen(pack.values[i]) * widen(pack.values[i]);
-    }
-    float deviation = rsqrtf(block_sum(squares, shared) / p.features + p.eps);
-    if (!inside) return;
-    float values[PACK];
-    for (int i = 0; i < PACK; i++) values[i] = widen(pack.values[i]) * deviation * p.weight[first + i];
-    if (p.rotates) {
-        int position[3] = {
-            p.rope.start + row / (p.rope.height * p.rope.width),
-            row / p.rope.width % p.rope.height,
-            row % p.rope.width,
-        };
-        int column = first % p.head / 2;
-        for (int i = 0; i < PACK / 2; i++) {
-            float2 angle = rope_angle(p.rope, position, column + i);
-            float real = values[2 * i], imaginary = values[2 * i + 1];
-            values[2 * i] = real * angle.x - imaginary * angle.y;
-            values[2 * i + 1] = real * angle.y + imaginary * angle.x;
+    team.each(packs, [&](int n, int pack) {
+        held[n] = source[pack];
+#pragma unroll
+        for (int i = 0; i < PACK; i++) squares += widen(held[n].values[i]) * widen(held[n].values[i]);
+    });
+    float deviation = rsqrtf(team.sum(squares) / p.features + p.eps);
+    int position[3] = {
+        p.rope.start + row / max(p.rope.height * p.rope.width, 1),
+        row / max(p.rope.width, 1) % max(p.rope.height, 1),
+        row % max(p.rope.width, 1),
+    };
+    // All packs of a lane lie at the same place of their heads, if a step of the team is a number of whole heads.
+    bool same = team.lanes * PACK % p.head == 0;
+    Angles angles;
+    if (p.rotates && same) read_angles(angles, p, position, team.lane * PACK);
+    team.each(packs, [&](int n, int pack) {
+        Pack<float> weight = *(const Pack<float>*)(p.weight + pack * PACK);
+        float values[PACK];
+#pragma unroll
+        for (int i = 0; i < PACK; i++) values[i] = widen(held[n].values[i]) * deviation * weight.values[i];
+        if (p.rotates) {
+            if (!same) read_angles(angles, p, position, pack * PACK);
+#pragma unroll
+            for (int i = 0; i < PACK / 2; i++) {
+                float real = values[2 * i], imaginary = values[2 * i + 1];
+                values[2 * i] = real * angles.of[i].x - imaginary * angles.of[i].y;
+                values[2 * i + 1] = real * angles.of[i].y + imaginary * angles.of[i].x;
+            }
         }
-    }
-    for (int i = 0; i < PACK; i++) pack.values[i] = narrow<Real>(values[i]);
-    *(Pack<Real>*)(p.out + target * p.features + first) = pack;
+        i64 at = target * p.features + pack * PACK;
+        if (p.f8_factor != 0) {
+            store_f8((u8*)p.out + at, p.f8_factor, [&](int i) { return values[i]; });
+        } else {
+#pragma unroll
+            for (int i = 0; i < PACK; i++) held[n].values[i] = narrow<Real>(values[i]);
+            *(Pack<Real>*)((Real*)p.out + at) = held[n];
+        }
+    });
 }
+
+extern "C" __global__ void __launch_bounds__(256) norm_rope(const __grid_constant__ NormRope p) { norm_rope_row<true>(p); }
+
+extern "C" __global__ void __launch_bounds__(1024, 1) norm_rope_long(const __grid_constant__ NormRope p) { norm_rope_row<false>(p); }

@@ -33,6 +33,10 @@ struct States {
 
 impl Argument for States {}
 
+const SOFTMAX_THREADS: usize = 256;
+/// Keys of which a block holds the scores of a query: each thread has eight fours, as in the source.
+const MOST_HELD: usize = 8 * 4 * SOFTMAX_THREADS;
+
 /// Memory for the scores of some queries, at most.
 const SCORE_BYTES: usize = 256 << 20;
 
@@ -109,23 +113,23 @@ impl Cuda {
                 scales: None,
             };
             self.product(&product)?;
-            launch!(
-                self,
-                ATTENTION,
-                "softmax",
-                Grid::blocks(heads * rows, 256),
-                [
-                    score_address,
-                    weight_address,
-                    rows as i32,
-                    count as i32,
-                    runs,
-                    table,
-                    queries as i32,
-                    first as i32,
-                    zero_keys as i32
-                ]
-            )?;
+            let grid = Grid::blocks(heads * rows, SOFTMAX_THREADS as u32);
+            let addresses = [score_address, weight_address];
+            let zero_keys = zero_keys as i32;
+            if runs.count == 1 && table == 0 && count.is_multiple_of(4) && count <= MOST_HELD {
+                let (keys, bias) = (count as i32, runs.bias[0]);
+                let [source, target] = addresses;
+                launch!(self, ATTENTION, "softmax_held", grid, [source, target, keys, bias, zero_keys])?;
+            } else {
+                let [rows, keys, queries, first] = [rows, count, queries, first].map(|size| size as i32);
+                launch!(
+                    self,
+                    ATTENTION,
+                    "softmax",
+                    grid,
+                    [addresses[0], addresses[1], rows, keys, runs, table, queries, first, zero_keys]
+                )?;
+            }
             self.product(&Product {
                 a: square(weight_address),
                 b: of_heads(self.address(op, &v)?),

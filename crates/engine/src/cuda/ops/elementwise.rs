@@ -2,7 +2,7 @@ use super::{ELEMENTWISE, activation_code};
 use crate::{
     DType, Result, Tensor,
     cuda::{
-        Cuda,
+        Cuda, Download,
         launch::{Grid, launch},
         tensor::kernel_type,
     },
@@ -91,13 +91,12 @@ impl Cuda {
         Ok(out)
     }
 
-    /// `scale · x + shift` as bytes in host memory.
-    pub(crate) fn to_bytes(&self, op: &'static str, x: &Tensor, scale: f32, shift: f32) -> Result<Vec<u8>> {
+    /// `scale · x + shift` as bytes, on their way to host memory.
+    pub(crate) fn to_bytes(&self, op: &'static str, x: &Tensor, scale: f32, shift: f32) -> Result<Download> {
         let bytes = self.empty_of(DType::U8, x.shape())?;
         let count = x.shape().numel();
-        let mut out = vec![0; count];
+        let addresses = [self.address(op, x)?, self.address(op, &bytes)?];
         if count > 0 {
-            let addresses = [self.address(op, x)?, self.address(op, &bytes)?];
             launch!(
                 self,
                 ELEMENTWISE,
@@ -105,9 +104,8 @@ impl Cuda {
                 Grid::over(count),
                 [addresses[0], addresses[1], count as i64, kernel_type(x.dtype()), scale, shift]
             )?;
-            self.memory().download(addresses[1], &mut out)?;
         }
-        Ok(out)
+        self.memory().begin_download(addresses[1], count)
     }
 
     pub(crate) fn blend(&self, op: &'static str, x: &Tensor, y: &Tensor, share: &Tensor) -> Result<Tensor> {
@@ -174,18 +172,21 @@ impl Cuda {
     ) -> Result<Vec<f32>> {
         /// A power of two: sums are halved.
         const THREADS: u32 = 256;
+        /// Blocks for an entry.
+        const SHARES: u32 = 64;
         let entries = x.dim(0);
         let out = self.empty_of(DType::F32, crate::tensor::shape_of(op, &[entries])?)?;
-        let addresses = [self.address(op, x)?, self.address(op, y)?, self.address(op, &out)?];
+        // Numbers in f64, as pairs of another type.
+        let parts =
+            self.empty_of(DType::F32, crate::tensor::shape_of(op, &[entries, 2 * SHARES as usize])?)?;
+        let [a, b, parts, mean] =
+            [self.address(op, x)?, self.address(op, y)?, self.address(op, &parts)?, self.address(op, &out)?];
         let types = [kernel_type(x.dtype()), kernel_type(y.dtype())];
-        let len = x.shape().numel() / entries.max(1);
-        launch!(
-            self,
-            ELEMENTWISE,
-            "mean_square_difference",
-            Grid::blocks(entries, THREADS),
-            [addresses[0], addresses[1], addresses[2], len as i64, types[0], types[1]]
-        )?;
+        let len = (x.shape().numel() / entries.max(1)) as i64;
+        let each = Grid::blocks(entries, THREADS);
+        let shares = Grid { blocks: [each.blocks[0], SHARES, 1], ..each };
+        launch!(self, ELEMENTWISE, "square_differences", shares, [a, b, parts, len, types[0], types[1]])?;
+        launch!(self, ELEMENTWISE, "mean_of_parts", each, [parts, mean, len, SHARES as i32])?;
         self.to_vec(&out)
     }
 }

@@ -12,8 +12,27 @@ use crate::{
 /// Elements that are moved at once, where their number and place allow it.
 pub(super) const PACK: usize = 8;
 
-/// Packs of a row at most that a block reads once: its threads.
-pub(super) const MOST_PACKS: usize = 1024;
+/// Packs of a row that a lane holds, at most; as in the kernels.
+const ROW_PACKS: usize = 6;
+/// Packs of a row at most that a block reads once.
+pub(super) const MOST_PACKS: usize = 1024 * ROW_PACKS;
+/// Elements that are parameters of norms are moved in packs of their own type.
+const PARAMETER_PACK: u64 = (PACK * size_of::<f32>()) as u64;
+
+/// How rows that are read once are shared out, and whether a row takes a whole block instead of a warp.
+pub(super) fn row_teams(rows: usize, packs: usize) -> (Grid, bool) {
+    const LANES: usize = 32;
+    const WARPS: usize = 8;
+    if packs <= LANES * ROW_PACKS {
+        return (Grid::blocks(rows.div_ceil(WARPS), (WARPS * LANES) as u32), false);
+    }
+    (Grid::blocks(rows, packs.div_ceil(ROW_PACKS).next_multiple_of(LANES) as u32), true)
+}
+
+/// May parameters of a norm at this address be moved in packs?
+pub(super) fn is_parameter_packed(address: u64) -> bool {
+    address.is_multiple_of(PARAMETER_PACK)
+}
 
 /// A modulation as kernels take it.
 #[derive(Clone, Copy)]
@@ -54,7 +73,7 @@ struct Fused {
     gate: KernelModulation,
     norm: Parameters,
     features: i32,
-    padding: u32,
+    rows: i32,
 }
 
 impl Argument for Fused {}
@@ -171,26 +190,69 @@ impl Cuda {
         let features = x.shape().last().copied().unwrap_or(1);
         let rows = x.shape().numel() / features.max(1);
         let (parameters, _held) = self.parameters(op, norm, rows, eps)?;
-        let (name, packed) = match norm {
-            Norm::Layer => ("layer_norm", "layer_norm_packed"),
-            Norm::LayerAffine(..) => ("layer_norm_affine", "layer_norm_affine_packed"),
-            Norm::LayerModulated { .. } => ("layer_norm_modulated", "layer_norm_modulated_packed"),
-            Norm::Rms(_) => ("rms_norm", "rms_norm_packed"),
-        };
         let out = self.empty(x.shape())?;
-        let (source, target) = (self.address(op, &x)?, self.address(op, &out)?);
-        let packs = features / PACK;
-        let aligned = is_packed(features, &[source, target], self.dtype());
-        let (name, threads) = if aligned && packs <= MOST_PACKS {
-            (packed, packs.next_multiple_of(32))
-        } else {
-            (name, features.min(512).next_multiple_of(32))
-        };
-        if rows > 0 {
-            let grid = Grid::blocks(rows, threads as u32);
-            launch!(self, NORM, name, grid, [source, target, features as i32, parameters])?;
+        if rows == 0 || features == 0 {
+            return Ok(out);
         }
+        let (source, target) = (self.address(op, &x)?, self.address(op, &out)?);
+        let addresses = [source, target, parameters.scale.values, parameters.shift.values];
+        if self.holds_rows(features, &addresses, &parameters) {
+            let fused = Fused {
+                x: source,
+                sums: 0,
+                stream: source,
+                out: target,
+                scales: 0,
+                fixed: 0,
+                gate: NO_MODULATION,
+                norm: parameters,
+                features: features as i32,
+                rows: rows as i32,
+            };
+            self.launch_fused(norm, false, fused)?;
+            return Ok(out);
+        }
+        let name = match norm {
+            Norm::Layer => "layer_norm",
+            Norm::LayerAffine(..) => "layer_norm_affine",
+            Norm::LayerModulated { .. } => "layer_norm_modulated",
+            Norm::Rms(_) => "rms_norm",
+        };
+        let grid = Grid::blocks(rows, features.min(512).next_multiple_of(32) as u32);
+        launch!(self, NORM, name, grid, [source, target, features as i32, parameters])?;
         Ok(out)
+    }
+
+    /// Can lanes hold rows of so many features, moved in packs from and to these addresses?
+    fn holds_rows(&self, features: usize, addresses: &[u64], parameters: &Parameters) -> bool {
+        features / PACK <= MOST_PACKS
+            && is_packed(features, addresses, self.dtype())
+            && is_parameter_packed(parameters.weight)
+            && is_parameter_packed(parameters.bias)
+    }
+
+    /// The kernel of a norm of rows that lanes can hold.
+    fn launch_fused(&self, norm: &Norm<'_>, fp8: bool, fused: Fused) -> Result<()> {
+        let (grid, long) = row_teams(fused.rows as usize, fused.features as usize / PACK);
+        let name = match (norm, fp8, long) {
+            (Norm::Layer, false, false) => "layer_norm_fused",
+            (Norm::Layer, false, true) => "layer_norm_long_fused",
+            (Norm::Layer, true, false) => "layer_norm_f8",
+            (Norm::Layer, true, true) => "layer_norm_long_f8",
+            (Norm::LayerAffine(..), false, false) => "layer_norm_affine_fused",
+            (Norm::LayerAffine(..), false, true) => "layer_norm_affine_long_fused",
+            (Norm::LayerAffine(..), true, false) => "layer_norm_affine_f8",
+            (Norm::LayerAffine(..), true, true) => "layer_norm_affine_long_f8",
+            (Norm::LayerModulated { .. }, false, false) => "layer_norm_modulated_fused",
+            (Norm::LayerModulated { .. }, false, true) => "layer_norm_modulated_long_fused",
+            (Norm::LayerModulated { .. }, true, false) => "layer_norm_modulated_f8",
+            (Norm::LayerModulated { .. }, true, true) => "layer_norm_modulated_long_f8",
+            (Norm::Rms(_), false, false) => "rms_norm_fused",
+            (Norm::Rms(_), false, true) => "rms_norm_long_fused",
+            (Norm::Rms(_), true, false) => "rms_norm_f8",
+            (Norm::Rms(_), true, true) => "rms_norm_long_f8",
+        };
+        launch!(self, NORM, name, grid, [fused])
     }
 
     /// `x`, after `addition` if there is one, and its rows normalised. The first is `x` itself where nothing is added, and
@@ -209,7 +271,6 @@ impl Cuda {
         let x = converted.as_ref().unwrap_or(x);
         let features = x.shape().last().copied().unwrap_or(1);
         let rows = x.shape().numel() / features.max(1);
-        let packs = features / PACK;
         let mut addresses = smallvec::SmallVec::<[u64; 4]>::new();
         addresses.push(self.address(op, x)?);
         let mut gate = NO_MODULATION;
@@ -228,7 +289,7 @@ impl Cuda {
         let (parameters, _held) = self.parameters(op, &norm, rows, eps)?;
         addresses.extend([parameters.scale.values, parameters.shift.values]);
         let all_in_one = !matches!(target, Target::Fp8(Scaling::All));
-        if rows == 0 || packs > MOST_PACKS || !is_packed(features, &addresses, self.dtype()) || !all_in_one {
+        if rows == 0 || !self.holds_rows(features, &addresses, &parameters) || !all_in_one {
             return self.norm_in_steps(op, x, addition, &norm, eps, target);
         }
         let stream = if sums.is_some() { self.reuse(x)? } else { x.clone() };
@@ -242,7 +303,7 @@ impl Cuda {
             gate,
             norm: parameters,
             features: features as i32,
-            padding: 0,
+            rows: rows as i32,
         };
         let normed = match target {
             Target::Activations => {
@@ -267,15 +328,7 @@ impl Cuda {
                 Normed::Fp8(Fp8Tensor { values, scales, by_row })
             }
         };
-        let name = match (&norm, &normed) {
-            (Norm::LayerAffine(..), Normed::Plain(_)) => "layer_norm_affine_fused",
-            (Norm::LayerAffine(..), Normed::Fp8(_)) => "layer_norm_affine_f8",
-            (Norm::LayerModulated { .. }, Normed::Plain(_)) => "layer_norm_modulated_fused",
-            (Norm::LayerModulated { .. }, Normed::Fp8(_)) => "layer_norm_modulated_f8",
-            (_, Normed::Plain(_)) => "layer_norm_fused",
-            (_, Normed::Fp8(_)) => "layer_norm_f8",
-        };
-        launch!(self, NORM, name, Grid::blocks(rows, packs.next_multiple_of(32) as u32), [fused])?;
+        self.launch_fused(&norm, matches!(normed, Normed::Fp8(_)), fused)?;
         Ok((stream, normed))
     }
 
@@ -309,9 +362,13 @@ impl Cuda {
         gamma: &Tensor,
         silu: bool,
     ) -> Result<Tensor> {
+        /// Packs that a lane can hold; as in the source.
+        const LANE_PACKS: usize = 4;
         /// Channels that the lanes of a warp can hold.
-        const MOST_CHANNELS: usize = 32 * 4 * PACK;
+        const MOST_CHANNELS: usize = 32 * LANE_PACKS * PACK;
         const THREADS: usize = 256;
+        /// Blocks of a multiprocessor, each of which works on pixel after pixel.
+        const BLOCKS: usize = 8;
         let x = self.activations(op, x)?;
         let gamma = self.singles(op, gamma)?;
         let channels = x.shape().last().copied().unwrap_or(1);
@@ -323,13 +380,21 @@ impl Cuda {
         let (source, target) = (self.address(op, &x)?, self.address(op, &out)?);
         let factors = self.address(op, &gamma)?;
         let silu = i32::from(silu);
-        if is_packed(channels, &[source, target], self.dtype()) && channels <= MOST_CHANNELS {
-            let lanes = (channels / PACK).next_power_of_two().min(32);
+        let packed = is_packed(channels, &[source, target], self.dtype());
+        if packed && is_parameter_packed(factors) && channels <= MOST_CHANNELS {
+            // As few lanes as can hold a pixel without a rest, else as many as have something to do.
+            let packs = channels / PACK;
+            let whole = (0..=5)
+                .map(|power| 1 << power)
+                .find(|lanes| packs.is_multiple_of(*lanes) && packs / lanes <= LANE_PACKS);
+            let lanes = whole.unwrap_or_else(|| packs.next_power_of_two().min(32));
+            let needed = pixels.div_ceil(THREADS / lanes);
+            let busy = BLOCKS * self.properties().multiprocessors as usize;
             launch!(
                 self,
                 NORM,
                 "channel_norm_packed",
-                Grid::blocks(pixels.div_ceil(THREADS / lanes), THREADS as u32),
+                Grid::blocks(needed.min(busy), THREADS as u32),
                 [source, target, factors, pixels as i64, channels as i32, lanes as i32, silu]
             )?;
         } else {

@@ -1,13 +1,13 @@
 use super::{
     NORM_ROPE,
-    norm::{MOST_PACKS, PACK, is_packed},
+    norm::{MOST_PACKS, PACK, is_packed, is_parameter_packed, row_teams},
     rope::{Rope, RopeParts},
 };
 use crate::{
-    Result, Tensor,
+    DType, Result, Tensor,
     cuda::{
         Cuda, Norm,
-        launch::{Argument, Grid, launch},
+        launch::{Argument, launch},
     },
     ops::TokenGrid,
 };
@@ -22,6 +22,8 @@ struct NormRope {
     out: u64,
     weight: u64,
     eps: f32,
+    f8_factor: f32,
+    rows: i32,
     features: i32,
     head: i32,
     rotates: i32,
@@ -40,22 +42,32 @@ pub(crate) struct NormRopeJob<'a> {
     pub(crate) weight: &'a Tensor,
     pub(crate) eps: f32,
     pub(crate) rope: Option<(RopeParts<'a>, TokenGrid)>,
+    /// Results are e4m3 numbers: what comes out over this.
+    pub(crate) fp8_scale: Option<f32>,
 }
 
 impl Cuda {
     /// The normed and rotated rows.
     pub(crate) fn norm_rope(&self, op: &'static str, job: NormRopeJob<'_>) -> Result<Tensor> {
         let x = self.activations(op, job.x)?;
-        let out = self.empty(x.shape())?;
+        let dtype = if job.fp8_scale.is_some() { DType::F8E4M3 } else { self.dtype() };
+        let out = self.empty_of(dtype, x.shape())?;
         if self.norm_rope_to(op, NormRopeJob { x: &x, ..job }, &out, None)? {
             return Ok(out);
         }
         let shape = x.shape();
         let rows = x.reshape(&[x.dim(0), x.dim(1) * x.dim(2)])?;
         let normed = self.norm(op, &rows, &Norm::Rms(job.weight), job.eps)?.reshape(&shape)?;
-        match job.rope {
-            Some((parts, grid)) => self.rope(op, &normed, parts, grid),
-            None => Ok(normed),
+        let rotated = match job.rope {
+            Some((parts, grid)) => self.rope(op, &normed, parts, grid)?,
+            None => normed,
+        };
+        match job.fp8_scale {
+            Some(scale) => {
+                let largest = [-f32::MAX, f32::MAX];
+                self.cast(op, &self.affine_clamped(op, &rotated, [1.0 / scale, 0.0], largest)?, DType::F8E4M3)
+            }
+            None => Ok(rotated),
         }
     }
 
@@ -70,7 +82,8 @@ impl Cuda {
         let x = self.activations(op, job.x)?;
         self.unshare(op, memory)?;
         let rows = x.dim(0) / places.len().max(1);
-        if memory.dtype() == self.dtype()
+        let wanted = if job.fp8_scale.is_some() { DType::F8E4M3 } else { self.dtype() };
+        if memory.dtype() == wanted
             && self.norm_rope_to(op, NormRopeJob { x: &x, ..job }, memory, Some((places, rows)))?
         {
             return Ok(());
@@ -97,7 +110,9 @@ impl Cuda {
         let weight = self.singles(op, job.weight)?;
         let (source, target) = (self.address(op, job.x)?, self.address(op, out)?);
         let packs = features / PACK;
+        let weights = self.address(op, &weight)?;
         let fits = is_packed(features, &[source, target], self.dtype())
+            && is_parameter_packed(weights)
             && head.is_multiple_of(PACK)
             && packs <= MOST_PACKS
             && places.is_none_or(|(places, _)| places.len() <= MOST_FRAMES);
@@ -107,8 +122,10 @@ impl Cuda {
         let mut arguments = NormRope {
             x: source,
             out: target,
-            weight: self.address(op, &weight)?,
+            weight: weights,
             eps: job.eps,
+            f8_factor: job.fp8_scale.map_or(0.0, |scale| 1.0 / scale),
+            rows: rows as i32,
             features: features as i32,
             head: head as i32,
             rotates: i32::from(job.rope.is_some()),
@@ -130,8 +147,8 @@ impl Cuda {
             }
         }
         if rows > 0 && packs > 0 {
-            let grid = Grid::blocks(rows, packs.next_multiple_of(32) as u32);
-            launch!(self, NORM_ROPE, "norm_rope", grid, [arguments])?;
+            let (grid, long) = row_teams(rows, packs);
+            launch!(self, NORM_ROPE, if long { "norm_rope_long" } else { "norm_rope" }, grid, [arguments])?;
         }
         drop(held);
         Ok(true)

@@ -185,7 +185,7 @@ fn a_chunk_tells_where_its_time_went() {
         session.chunk(vec![Frame::new(image, Timestamp::default()); frames]);
         let whole = began.elapsed();
         let names: Vec<_> = session.stages.iter().map(|(name, _)| *name).collect();
-        assert_eq!(names, ["text", "encode", "control", "denoise", "decode"]);
+        assert_eq!(names, ["text", "encode", "control", "denoise", "decode", "clean"]);
         assert!(session.stages[3].1 > Duration::ZERO && session.stages[4].1 > Duration::ZERO);
         assert!(session.stages.iter().map(|(_, time)| *time).sum::<Duration>() <= whole);
     }

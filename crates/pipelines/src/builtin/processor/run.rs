@@ -155,7 +155,7 @@ fn pixels(image: &Image, size: [usize; 2], device: &Device) -> scope_engine::Res
 
 /// Values between 0 and 1 as bytes, to the nearest.
 fn bytes(values: &Tensor) -> scope_engine::Result<Vec<u8>> {
-    ops::to_bytes(values, 255.0, 0.5)
+    ops::to_bytes(values, 255.0, 0.5)?.into_vec()
 }
 
 /// A picture `[1, height, width, 3]` between 0 and 1.
