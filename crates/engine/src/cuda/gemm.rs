@@ -1,11 +1,12 @@
 //! Matrix products by cuBLASLt.
 
-use std::{collections::HashMap, ffi::c_void, sync::Arc};
+use std::{collections::HashMap, ffi::c_void, mem::MaybeUninit, sync::Arc};
 
 use cudarc::cublaslt::{
     result::{self, CublasError},
     sys,
 };
+use smallvec::SmallVec;
 
 use super::{
     memory::{Allocation, Memory},
@@ -15,6 +16,12 @@ use crate::{DType, Error, Result};
 
 /// Memory for a product's partial sums: as much as cuBLASLt's kernels for Hopper want.
 const WORKSPACE_BYTES: usize = 32 << 20;
+
+/// Algorithms that are tried for a product, and how large it must be for that: multiplications.
+const CANDIDATES: usize = 8;
+const WORTH_TRYING: usize = 1 << 30;
+/// How much faster than cuBLASLt's own choice another algorithm must be to be taken.
+const NOTABLY: f32 = 0.98;
 
 /// What is done to a product on its way to memory.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -106,13 +113,16 @@ struct Plan {
     /// The layout of an addend where it can't be that of the result: beside results in e4m3.
     addend: Option<sys::cublasLtMatrixLayout_t>,
     out: sys::cublasLtMatrixLayout_t,
-    algorithm: sys::cublasLtMatmulAlgo_t,
+    algorithm: Algorithm,
 }
+
+type Algorithm = sys::cublasLtMatmulAlgo_t;
 
 /// cuBLASLt on one stream.
 pub(super) struct Gemm {
     handle: sys::cublasLtHandle_t,
-    plans: HashMap<Key, Plan>,
+    /// `None` for products that cuBLASLt can't make.
+    plans: HashMap<Key, Option<Plan>>,
     workspace: Allocation,
     memory: Arc<Memory>,
 }
@@ -148,18 +158,92 @@ impl Gemm {
         if product.rows == 0 || product.columns == 0 || product.batch == 0 {
             return Ok(());
         }
+        if !self.prepare(product)? {
+            return Err(failed(product)(CublasError(sys::cublasStatus_t::CUBLAS_STATUS_NOT_SUPPORTED)));
+        }
+        let Some(Some(plan)) = self.plans.get(&Key::of(product)) else { return Ok(()) };
+        timed(
+            self.memory.stream(),
+            Work::Gemm,
+            || product.name(),
+            || self.put(product, plan, &plan.algorithm, product.out.address),
+        )
+        .map_err(failed(product))
+    }
+
+    /// Finds out how a product is made; `false` if it can't be.
+    pub(super) fn prepare(&mut self, product: &Product) -> Result<bool> {
         self.memory.bind()?;
         let key = Key::of(product);
-        if !self.plans.contains_key(&key) {
-            let plan = Plan::new(self.handle, product, &key).map_err(failed(product))?;
-            self.plans.insert(key, plan);
+        if let Some(plan) = self.plans.get(&key) {
+            return Ok(plan.is_some());
         }
-        let Some(plan) = self.plans.get(&key) else { return Ok(()) };
+        let plan = match Plan::new(self.handle, product, &key) {
+            Ok((mut plan, candidates)) => {
+                if product.rows * product.columns * product.depth * product.batch >= WORTH_TRYING {
+                    plan.algorithm = self.fastest(product, &plan, &candidates)?;
+                }
+                Some(plan)
+            }
+            Err(CublasError(sys::cublasStatus_t::CUBLAS_STATUS_NOT_SUPPORTED)) => None,
+            Err(error) => return Err(failed(product)(error)),
+        };
+        let is_some = plan.is_some();
+        self.plans.insert(key, plan);
+        Ok(is_some)
+    }
+
+    /// The fastest of these algorithms that give the same bits as the first, which is cuBLASLt's choice: so results do not
+    /// depend on how fast they happened to be.
+    fn fastest(&self, product: &Product, plan: &Plan, candidates: &[Algorithm]) -> Result<Algorithm> {
+        const RUNS: u32 = 4;
+        let bytes = product.rows * product.columns * product.batch * product.output.size_bytes();
+        // Results of a batch may lie among those of others.
+        if product.batch > 1 || product.out.stride != product.columns || candidates.len() < 2 {
+            return Ok(plan.algorithm);
+        }
+        let [expected, found] = [self.memory.allocate(bytes)?, self.memory.allocate(bytes)?];
+        let put = |algorithm: &Algorithm, out: &Allocation| self.put(product, plan, algorithm, out.ptr());
+        put(&plan.algorithm, &expected).map_err(failed(product))?;
+        let mut times: SmallVec<[(f32, usize); CANDIDATES]> = SmallVec::new();
+        for (index, algorithm) in candidates.iter().enumerate() {
+            // One that fails is none.
+            if put(algorithm, &found).is_err() {
+                continue;
+            }
+            let event = || self.memory.record_event();
+            let start = event()?;
+            for _ in 0..RUNS {
+                put(algorithm, &found).map_err(failed(product))?;
+            }
+            times.push((self.memory.milliseconds(&start, &event()?)?, index));
+        }
+        let own = times.iter().find(|(_, index)| *index == 0).map_or(f32::MAX, |(time, _)| *time);
+        times.retain(|(time, _)| *time < NOTABLY * own);
+        times.sort_unstable_by(|a, b| a.0.total_cmp(&b.0));
+        for (_, index) in times {
+            let Some(algorithm) = candidates.get(index) else { continue };
+            put(algorithm, &found).map_err(failed(product))?;
+            if self.memory.same(&expected, &found, bytes)? {
+                return Ok(*algorithm);
+            }
+        }
+        Ok(plan.algorithm)
+    }
+
+    /// Puts a product on the stream, with its result at `out`.
+    fn put(
+        &self,
+        product: &Product,
+        plan: &Plan,
+        algorithm: &Algorithm,
+        out: u64,
+    ) -> std::result::Result<(), CublasError> {
         // Without an addend, nothing is read there; a result in e4m3 can't stand in for one.
         let addend = match (product.addend, plan.addend) {
             (Some(addend), _) => addend,
             (None, Some(_)) => 0,
-            (None, None) => product.out.address,
+            (None, None) => out,
         };
         let (alpha, beta) = (product.alpha, f32::from(u8::from(product.addend.is_some())));
         // SAFETY: the plan's descriptions live as long as it; the matrices lie in live memory of the stream, as described;
@@ -171,39 +255,30 @@ impl Gemm {
                     sys::cublasLtMatmulDescAttributes_t::CUBLASLT_MATMUL_DESC_BIAS_POINTER,
                     (&raw const bias).cast::<c_void>(),
                     size_of::<u64>(),
-                )
-                .map_err(failed(product))?;
+                )?;
             }
             if let Some(scales) = product.scales {
-                scales.point(plan.operation).map_err(failed(product))?;
+                scales.point(plan.operation)?;
             }
             // Columns come first in cuBLAS: the transposed product is made of the transposed factors.
-            timed(
-                self.memory.stream(),
-                Work::Gemm,
-                || product.name(),
-                || {
-                    result::matmul(
-                        self.handle,
-                        plan.operation,
-                        (&raw const alpha).cast(),
-                        (&raw const beta).cast(),
-                        product.b.address as *const c_void,
-                        plan.a,
-                        product.a.address as *const c_void,
-                        plan.b,
-                        addend as *const c_void,
-                        plan.addend.unwrap_or(plan.out),
-                        product.out.address as *mut c_void,
-                        plan.out,
-                        &raw const plan.algorithm,
-                        self.workspace.ptr() as *mut c_void,
-                        WORKSPACE_BYTES,
-                        self.memory.stream().cu_stream().cast(),
-                    )
-                },
+            result::matmul(
+                self.handle,
+                plan.operation,
+                (&raw const alpha).cast(),
+                (&raw const beta).cast(),
+                product.b.address as *const c_void,
+                plan.a,
+                product.a.address as *const c_void,
+                plan.b,
+                addend as *const c_void,
+                plan.addend.unwrap_or(plan.out),
+                out as *mut c_void,
+                plan.out,
+                algorithm,
+                self.workspace.ptr() as *mut c_void,
+                WORKSPACE_BYTES,
+                self.memory.stream().cu_stream().cast(),
             )
-            .map_err(failed(product))
         }
     }
 }
@@ -275,11 +350,12 @@ impl Scales {
 }
 
 impl Plan {
+    /// The plan, and the algorithms that cuBLASLt recommends: its choice, which is in the plan, is the first.
     fn new(
         handle: sys::cublasLtHandle_t,
         product: &Product,
         key: &Key,
-    ) -> std::result::Result<Self, CublasError> {
+    ) -> std::result::Result<(Self, SmallVec<[Algorithm; CANDIDATES]>), CublasError> {
         use sys::{cublasLtMatmulDescAttributes_t as Desc, cublasLtMatmulPreferenceAttributes_t as Pref};
         let Product { rows, columns, depth, batch, .. } = *product;
         let layout = |dtype, rows, columns, matrix: Matrix| {
@@ -332,13 +408,34 @@ impl Plan {
         for (attribute, alignment) in attributes.into_iter().zip(key.alignments) {
             prefer(preference, attribute, &alignment)?;
         }
-        // SAFETY: all descriptions were made above and live.
-        let found = unsafe {
-            result::get_matmul_algo_heuristic(handle, operation, a, b, addend.unwrap_or(out), out, preference)
+        let mut found = [const { MaybeUninit::<sys::cublasLtMatmulHeuristicResult_t>::uninit() }; CANDIDATES];
+        let mut count = 0;
+        // SAFETY: all descriptions were made above and live; there is room for as many results as are asked for.
+        let asked = unsafe {
+            sys::cublasLtMatmulAlgoGetHeuristic(
+                handle,
+                operation,
+                a,
+                b,
+                addend.unwrap_or(out),
+                out,
+                preference,
+                CANDIDATES as i32,
+                found.as_mut_ptr().cast(),
+                &raw mut count,
+            )
         };
         // SAFETY: made above, and destroyed once.
         unsafe { result::destroy_matmul_pref(preference)? };
-        Ok(Self { operation, a, b, addend, out, algorithm: found?.algo })
+        asked.result()?;
+        let found = found.iter().take(usize::try_from(count).unwrap_or(0));
+        // SAFETY: cuBLASLt has written so many.
+        let found = found.map(|found| unsafe { found.assume_init_ref() });
+        let usable = found.filter(|found| found.state == sys::cublasStatus_t::CUBLAS_STATUS_SUCCESS);
+        let candidates: SmallVec<_> = usable.map(|found| found.algo).collect();
+        let algorithm =
+            *candidates.first().ok_or(CublasError(sys::cublasStatus_t::CUBLAS_STATUS_NOT_SUPPORTED))?;
+        Ok((Self { operation, a, b, addend, out, algorithm }, candidates))
     }
 }
 

@@ -8,7 +8,7 @@ use std::{
     },
 };
 
-use cudarc::driver::{CudaContext, CudaStream, DriverError, result, sys};
+use cudarc::driver::{CudaContext, CudaEvent, CudaStream, DriverError, result, sys};
 
 use super::{
     failed,
@@ -153,6 +153,26 @@ impl Memory {
     pub(crate) fn synchronize(&self) -> Result<()> {
         self.bind()?;
         self.stream.synchronize().map_err(failed("work that was under way"))
+    }
+
+    /// Marks this place of the stream, with its time.
+    pub(crate) fn record_event(&self) -> Result<CudaEvent> {
+        let timed = Some(sys::CUevent_flags::CU_EVENT_DEFAULT);
+        self.stream.record_event(timed).map_err(failed("marking a place in its work"))
+    }
+
+    /// The time between two events, once both are reached.
+    pub(crate) fn milliseconds(&self, start: &CudaEvent, end: &CudaEvent) -> Result<f32> {
+        end.synchronize().and_then(|()| start.elapsed_ms(end)).map_err(failed("work that was under way"))
+    }
+
+    /// Do two allocations begin with the same bytes?
+    pub(crate) fn same(&self, a: &Allocation, b: &Allocation, bytes: usize) -> Result<bool> {
+        let mut both = [vec![0; bytes], vec![0; bytes]];
+        for (host, device) in both.iter_mut().zip([a, b]) {
+            self.download(device.ptr, host)?;
+        }
+        Ok(both[0] == both[1])
     }
 
     /// Copies to host memory, after everything before it on the stream.

@@ -14,7 +14,7 @@ struct Memory {
 
 impl Memory {
     fn bytes(&self) -> usize {
-        self.slots.iter().flatten().map(|frames| frames.shape().numel() * 4).sum()
+        self.slots.iter().flatten().map(|frames| frames.shape().numel() * frames.dtype().size_bytes()).sum()
     }
 
     /// Runs a pass. After an error the stream starts again: some layers have seen the input and others have not.
@@ -115,8 +115,9 @@ pub(super) fn newest(past: Option<Tensor>, x: &Tensor, count: usize) -> scope_en
         return Ok(x.clone());
     }
     if frames > count {
-        // A copy: the whole of `x` would stay in memory otherwise.
-        return Tensor::concat(&[&x.narrow(frames - count, count)?]);
+        let kept = x.narrow(frames - count, count)?;
+        // A view keeps all of `x` in memory. Where that is at most twice as much, it is worth the copy's time.
+        return if frames <= 2 * count { Ok(kept) } else { Tensor::concat(&[&kept]) };
     }
     match past {
         None => Ok(x.clone()),

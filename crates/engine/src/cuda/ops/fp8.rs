@@ -1,7 +1,7 @@
 use half::bf16;
 
 use super::{
-    FP8,
+    CudaLinear, FP8,
     norm::{PACK, is_packed},
 };
 use crate::{
@@ -72,12 +72,12 @@ impl Cuda {
         if let Some(&known) = self.0.fp8.lock().get(&kind) {
             return known;
         }
-        let works = self.try_to_multiply(kind).is_ok();
+        let works = self.try_to_multiply(kind).unwrap_or(false);
         self.0.fp8.lock().insert(kind, works);
         works
     }
 
-    fn try_to_multiply(&self, kind: Fp8Kind) -> Result<()> {
+    fn try_to_multiply(&self, kind: Fp8Kind) -> Result<bool> {
         const OP: &str = "a trial of 8-bit products";
         const ROWS: usize = 1024;
         const SIZE: usize = 1536;
@@ -102,6 +102,7 @@ impl Cuda {
         self.product_fp8(OP, &x, &layer, &out, kind.epilogue, factor)
     }
 
+    /// Puts a product on the stream; `false` where cuBLASLt has no kernel for these sizes.
     fn product_fp8(
         &self,
         op: &'static str,
@@ -110,9 +111,9 @@ impl Cuda {
         out: &Tensor,
         epilogue: Epilogue,
         factor: Option<u64>,
-    ) -> Result<()> {
+    ) -> Result<bool> {
         let (columns, depth) = (layer.weights.dim(0), layer.weights.dim(1));
-        self.product(&Product {
+        self.product_if_possible(&Product {
             a: Matrix::rows(self.address_of(op, DType::F8E4M3, &x.values)?, depth),
             b: Matrix::rows(self.address_of(op, DType::F8E4M3, &layer.weights)?, depth),
             b_transposed: true,
@@ -158,7 +159,13 @@ impl Cuda {
         let mut shape = x.values.shape();
         shape.set_last(layer.weights.dim(0));
         let out = self.empty(shape)?;
-        self.product_fp8(op, x, layer, &out, epilogue, None)?;
+        if !self.product_fp8(op, x, layer, &out, epilogue, None)? {
+            // The same numbers in the type of activations.
+            let weights =
+                Fp8Tensor { values: layer.weights.clone(), scales: layer.scales.clone(), by_row: true };
+            let wide = CudaLinear { weights: self.dequantise(op, &weights, 1.0)?, bias: layer.bias.clone() };
+            return self.linear(op, &self.dequantise(op, x, 1.0)?, &wide, activation);
+        }
         if epilogue == Epilogue::None { self.activate(op, &out, activation) } else { Ok(out) }
     }
 
@@ -185,8 +192,8 @@ impl Cuda {
         let values = self.empty_of(DType::F8E4M3, shape)?;
         // The second factor is the reciprocal.
         let factor = self.address_of(op, DType::F32, &scale.factors)? + DType::F32.size_bytes() as u64;
-        self.product_fp8(op, x, layer, &values, epilogue, Some(factor))?;
-        Ok(Some(Fp8Tensor { values, scales: scale.factors.clone(), by_row: false }))
+        let made = self.product_fp8(op, x, layer, &values, epilogue, Some(factor))?;
+        Ok(made.then(|| Fp8Tensor { values, scales: scale.factors.clone(), by_row: false }))
     }
 
     /// `x` in e4m3.

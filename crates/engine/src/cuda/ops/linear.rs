@@ -16,7 +16,7 @@ pub(crate) struct CudaLinear {
     /// `[out, in]`, in the type of activations.
     pub(crate) weights: Tensor,
     /// `[out]`, in the same type.
-    bias: Option<Tensor>,
+    pub(super) bias: Option<Tensor>,
 }
 
 impl CudaLinear {
@@ -72,6 +72,12 @@ impl Cuda {
 
     pub(super) fn product(&self, product: &Product) -> Result<()> {
         self.0.gemm.lock().run(product)
+    }
+
+    /// Puts a product on the stream; `false` if cuBLASLt can't make it.
+    pub(super) fn product_if_possible(&self, product: &Product) -> Result<bool> {
+        let mut gemm = self.0.gemm.lock();
+        Ok(gemm.prepare(product)? && gemm.run(product).map(|()| true)?)
     }
 
     /// `activation(x Wᵀ + b)`.
