@@ -36,8 +36,8 @@ pub use self::{
 };
 pub(crate) use self::{
     ops::{
-        Addition, ConvJob, CudaConv, CudaLinear, CudaLinearFp8, DeviceTable, Fp8Kind, KernelTap, Norm,
-        NormRopeJob, Parts, RopeParts, Target,
+        Addition, ConvJob, CudaConv, CudaLinear, CudaLinearFp8, DeviceTable, Fp8Kind, JoinedJob, KernelTap,
+        Norm, NormRopeJob, Parts, RopeParts, Target,
     },
     tensor::CudaBuffer,
     transfer::Download,

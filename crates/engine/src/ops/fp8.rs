@@ -4,7 +4,7 @@
 //! # Scales
 //!
 //! Numbers are divided by a scale before they are rounded, and products multiplied by it. A matrix of weights has one scale,
-//! its largest magnitude over 448. e4m3 is a floating-point format: what a finer scale for weights would save is only what lies
+//! its largest magnitude over 448, rounded up to a power of two. e4m3 is a floating-point format: what a finer scale for weights would save is only what lies
 //! 2^15 below the largest weight. Activations have a scale for each row, for all rows, or one that was known before: [`Scaling`].
 //! The error of a row under its own scale is at most that under a larger one, up to the rounding of the scale itself.
 //!
@@ -120,6 +120,13 @@ impl Fp8Tensor {
 /// The scale of numbers whose largest magnitude this is.
 fn scale_of(largest: f32) -> f32 {
     if largest < SMALLEST { 1.0 } else { largest / LARGEST }
+}
+
+/// The power of two that is not below a scale. Layers whose scales are powers of two can be joined under one of them.
+fn power_not_below(scale: f32) -> f32 {
+    const DIGITS: u32 = (1 << 23) - 1;
+    let bits = scale.to_bits();
+    if bits & DIGITS == 0 { scale } else { f32::from_bits((bits & !DIGITS) + DIGITS + 1) }
 }
 
 fn largest_of(values: &[f32]) -> f32 {
@@ -243,7 +250,7 @@ impl LinearFp8 {
             _ => {
                 let largest =
                     weights.iter().fold(0.0f32, |largest, weight| largest.max(weight.to_f32().abs()));
-                let scale = scale_of(largest);
+                let scale = power_not_below(scale_of(largest));
                 let factor = 1.0 / scale;
                 // Every e4m3 number is a bf16 number.
                 let rounded = |weight: &bf16| f32_from_f8e4m3(f8e4m3_from_f32(weight.to_f32() * factor));
@@ -253,6 +260,26 @@ impl LinearFp8 {
             }
         };
         Ok(Self { matrix, device: device.clone() })
+    }
+
+    /// As [`Linear::joined`]. Weights of layers with smaller scales than others are rounded anew under the largest, which
+    /// changes only those that are next to nothing.
+    ///
+    /// # Errors
+    /// [`crate::Error::OutOfMemory`].
+    pub fn joined<const N: usize>(layers: [&Self; N]) -> Result<Option<(Self, [Self; N])>> {
+        let mut on_gpu: smallvec::SmallVec<[&CudaLinearFp8; 4]> = smallvec::SmallVec::new();
+        for layer in layers {
+            match &layer.matrix {
+                Matrix::Cuda(matrix) => on_gpu.push(matrix),
+                Matrix::Exact(..) => return Ok(None),
+            }
+        }
+        let Some((whole, parts)) = CudaLinearFp8::joined(&on_gpu)? else { return Ok(None) };
+        let Some(device) = layers.first().map(|layer| layer.device.clone()) else { return Ok(None) };
+        let of = |matrix| Self { matrix: Matrix::Cuda(matrix), device: device.clone() };
+        let parts: Vec<Self> = parts.into_iter().map(of).collect();
+        Ok(<[Self; N]>::try_from(parts).ok().map(|parts| (of(whole), parts)))
     }
 
     /// How inputs are best scaled that have no scale yet.

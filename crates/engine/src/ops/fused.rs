@@ -2,13 +2,14 @@
 //! the CPU they are the same operators one after the other, to the last bit.
 
 use crate::{
-    DType, Device, Result, Tensor,
-    cuda::{Addition, NormRopeJob, Target},
+    DType, Device, Result, Shape, Tensor,
+    cuda::{Addition, JoinedJob, NormRopeJob, Target},
     error::ensure_shape,
     ops::{
-        Fp8Tensor, Gain, LayerNorm, Linear, Modulation, RopeTable, Scaling, TokenGrid, layer_norm_fp8,
+        Fp8Tensor, Gain, LayerNorm, Linear, LinearFp8, Modulation, RopeTable, Scaling, TokenGrid,
+        layer_norm_fp8,
         linear::{Matrix, ensure_fits_residual},
-        linear_add, rms_norm, rope, scale,
+        linear_add, linear_fp8, linear_fp8_add, rms_norm, rope, scale, take_channels,
     },
 };
 
@@ -74,6 +75,41 @@ fn check(
     let rows = ensure_fits_residual(op, residual, x, layer)?;
     gate.check(op, rows, layer.out_features())?;
     norm.check(op, residual)
+}
+
+/// `residual + gate · (x Wᵀ + b)` of a layer in 8 bits, and its rows normalised, in e4m3 as well. The first is written over
+/// `residual` where nobody else holds it.
+///
+/// # Errors
+/// As [`linear_add_norm`].
+pub fn linear_fp8_add_norm_fp8(
+    residual: Tensor,
+    x: &Fp8Tensor,
+    layer: &LinearFp8,
+    gate: Modulation<'_>,
+    (norm, eps): (LayerNorm<'_>, f32),
+    scaling: Scaling<'_>,
+) -> Result<(Tensor, Fp8Tensor)> {
+    const OP: &str = "8-bit linear with residual and norm";
+    let (shape, rows) = (residual.shape(), x.shape().numel() / layer.in_features().max(1));
+    if let Device::Cuda(cuda) = residual.device() {
+        ensure_shape!(
+            shape.last() == Some(&layer.out_features()) && shape.numel() == rows * layer.out_features(),
+            OP,
+            "{} added to {shape}",
+            x.shape()
+        );
+        gate.check(OP, rows, layer.out_features())?;
+        norm.check(OP, &residual)?;
+        let sums = linear_fp8(x, layer, super::Activation::None)?;
+        let addition = Addition { sums: &sums, gate };
+        let (sum, normed) =
+            cuda.norm_fused(OP, &residual, Some(addition), norm, eps, Target::Fp8(scaling))?;
+        return Ok((sum, normed.fp8(OP)?));
+    }
+    let sum = linear_fp8_add(residual, x, layer, Gain::PerFrame(gate))?;
+    let normed = layer_norm_fp8(&sum, norm, eps, scaling)?;
+    Ok((sum, normed))
 }
 
 /// Queries or keys as a projection gives them, `[tokens, heads, head_dim]`, and what is done to them before attention.
@@ -148,25 +184,111 @@ pub fn rms_norm_rope(rows: &NormRope<'_>) -> Result<Tensor> {
 pub fn rms_norm_rope_into(memory: &mut Tensor, places: &[Option<usize>], rows: &NormRope<'_>) -> Result<()> {
     const OP: &str = "norm and rotary embedding into a cache";
     rows.check(OP)?;
-    let (shape, target) = (rows.x.shape(), memory.shape());
+    ensure_places(OP, rows.x.shape(), memory.shape(), places)?;
+    if let Device::Cuda(cuda) = rows.x.device() {
+        return cuda.norm_rope_into(OP, rows.job(), memory, places);
+    }
+    write_frames(memory, places, &rms_norm_rope(rows)?)
+}
+
+/// Queries, keys and values as one projection gives them, and what is done to them before attention.
+#[derive(Clone, Copy, Debug)]
+pub struct JoinedHeads<'a> {
+    /// Side by side: `[tokens, 3 · heads · head_dim]`.
+    pub x: &'a Tensor,
+    /// Heads of each.
+    pub heads: usize,
+    /// Of the norms of queries and keys: `[heads · head_dim]` each.
+    pub weights: [&'a Tensor; 2],
+    /// Added to the mean squares before the root.
+    pub eps: f32,
+    /// How heads of queries and keys are rotated, if they are.
+    pub ropes: [Option<(&'a RopeTable, TokenGrid)>; 2],
+    /// Queries or keys are in e4m3: what they would be over this.
+    pub fp8_scales: [Option<f32>; 2],
+}
+
+/// The queries of `rows`, `[tokens, heads, head_dim]`, as [`rms_norm_rope`] gives them; the keys as [`rms_norm_rope_into`] writes
+/// them to places of `keys`, and the values as they are to the same places of `values`.
+///
+/// # Errors
+/// As for these two operators.
+pub fn rms_norm_rope_joined(
+    rows: &JoinedHeads<'_>,
+    keys: &mut Tensor,
+    values: &mut Tensor,
+    places: &[Option<usize>],
+) -> Result<Tensor> {
+    const OP: &str = "queries, keys and values";
+    let (shape, heads) = (rows.x.shape(), rows.heads);
+    let features = shape.last().copied().unwrap_or(0) / 3;
+    ensure_shape!(
+        shape.len() == 2
+            && shape[1] == 3 * features
+            && heads > 0
+            && features > 0
+            && features.is_multiple_of(heads)
+            && rows.weights.iter().all(|weight| weight.shape().numel() == features),
+        OP,
+        "{shape} of {heads} heads with weights of {} and {}",
+        rows.weights[0].shape(),
+        rows.weights[1].shape()
+    );
+    let (tokens, head) = (shape[0], features / heads);
+    let apart = crate::tensor::shape_of(OP, &[tokens, heads, head])?;
+    for (table, grid) in rows.ropes.iter().flatten() {
+        table.check(OP, apart, *grid)?;
+    }
+    for memory in [&*keys, &*values] {
+        ensure_places(OP, apart, memory.shape(), places)?;
+    }
+    if let Device::Cuda(cuda) = rows.x.device() {
+        let job = JoinedJob {
+            x: rows.x,
+            heads: [heads, head],
+            weights: rows.weights,
+            eps: rows.eps,
+            ropes: rows.ropes.map(|rope| rope.map(|(table, grid)| (table.parts(), grid))),
+            fp8_scales: rows.fp8_scales,
+        };
+        return cuda.norm_rope_joined(OP, job, [keys, values], places);
+    }
+    let part = |index: usize| take_channels(rows.x, index * features, features)?.reshape(&apart);
+    let (q, k, v) = (part(0)?, part(1)?, part(2)?);
+    let of = |index: usize, x| NormRope {
+        x,
+        weight: rows.weights[index],
+        eps: rows.eps,
+        rope: rows.ropes[index],
+        fp8_scale: rows.fp8_scales[index],
+    };
+    rms_norm_rope_into(keys, places, &of(1, &k))?;
+    write_frames(values, places, &v)?;
+    rms_norm_rope(&of(0, &q))
+}
+
+/// Can frames of tokens, of the first shape, lie at these places of a memory of the second?
+fn ensure_places(op: &'static str, shape: Shape, target: Shape, places: &[Option<usize>]) -> Result<()> {
     let tokens = shape[0] / places.len().max(1);
-    let ends =
+    let mut ends =
         places.iter().flatten().map(|place| place.checked_add(1).and_then(|end| end.checked_mul(tokens)));
     ensure_shape!(
         shape[0] == tokens * places.len()
             && target.len() == 3
             && target[1..] == shape[1..]
-            && ends.into_iter().all(|end| end.is_some_and(|end| end <= target[0])),
-        OP,
+            && ends.all(|end| end.is_some_and(|end| end <= target[0])),
+        op,
         "{shape} at {places:?} of {target}"
     );
-    if let Device::Cuda(cuda) = rows.x.device() {
-        return cuda.norm_rope_into(OP, rows.job(), memory, places);
-    }
-    let made = rms_norm_rope(rows)?;
+    Ok(())
+}
+
+/// Writes frames to their places.
+fn write_frames(memory: &mut Tensor, places: &[Option<usize>], frames: &Tensor) -> Result<()> {
+    let tokens = frames.dim(0) / places.len().max(1);
     for (frame, place) in places.iter().enumerate() {
         if let Some(place) = place {
-            memory.write(place * tokens, &made.narrow(frame * tokens, tokens)?)?;
+            memory.write(place * tokens, &frames.narrow(frame * tokens, tokens)?)?;
         }
     }
     Ok(())
@@ -206,6 +328,54 @@ mod tests {
             normed.dequantise().expect("numbers").to_vec(),
             steps.dequantise().expect("numbers").to_vec()
         );
+    }
+
+    #[test]
+    fn what_one_projection_gives_is_taken_apart() {
+        let device = Device::from(Cpu::new(None).expect("threads"));
+        let table = RopeTable::new(12, 32, 1e4).expect("a table");
+        let grid = TokenGrid { start: 3, frames: 3, height: 2, width: 2 };
+        let (x, q_weight, k_weight) =
+            (wave(&device, &[12, 72]), wave(&device, &[24]), wave(&device, &[2, 12]));
+        let part = |index: usize| {
+            take_channels(&x, 24 * index, 24).and_then(|x| x.reshape(&[12, 2, 12])).expect("a part")
+        };
+        let parts = [part(0), part(1), part(2)];
+        let of = |x, weight, scale| NormRope {
+            x,
+            weight,
+            eps: 1e-6,
+            rope: Some((&table, grid)),
+            fp8_scale: scale,
+        };
+        let places = [Some(3), None, Some(0)];
+        for scale in [None, Some(0.125)] {
+            let rows = JoinedHeads {
+                x: &x,
+                heads: 2,
+                weights: [&q_weight, &k_weight],
+                eps: 1e-6,
+                ropes: [Some((&table, grid)); 2],
+                fp8_scales: [scale; 2],
+            };
+            let memory = || {
+                let zeros = Tensor::zeros(&device, &[16, 2, 12]).expect("memory");
+                if scale.is_some() { zeros.to_dtype(DType::F8E4M3).expect("memory") } else { zeros }
+            };
+            let (mut keys, mut expected) = (memory(), memory());
+            let mut values = Tensor::zeros(&device, &[16, 2, 12]).expect("memory");
+            let q = rms_norm_rope_joined(&rows, &mut keys, &mut values, &places).expect("queries");
+            let alone = rms_norm_rope(&of(&parts[0], &q_weight, scale)).expect("queries");
+            assert_eq!(q.dtype(), if scale.is_some() { DType::F8E4M3 } else { DType::F32 });
+            assert_eq!(q.to_vec(), alone.to_vec());
+            rms_norm_rope_into(&mut expected, &places, &of(&parts[1], &k_weight, scale)).expect("keys");
+            assert_eq!(keys.to_vec(), expected.to_vec());
+            assert!(keys.to_vec().iter().any(|&key| key != 0.0));
+            let frame = |of: &Tensor, at: usize| of.narrow(4 * at, 4).expect("a frame").to_vec();
+            assert_eq!(frame(&values, 3), frame(&parts[2], 0));
+            assert_eq!(frame(&values, 0), frame(&parts[2], 2));
+            assert!(rms_norm_rope_joined(&rows, &mut keys, &mut values, &[Some(4), None, None]).is_err());
+        }
     }
 
     #[test]

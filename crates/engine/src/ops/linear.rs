@@ -100,6 +100,27 @@ pub(super) enum Matrix {
 }
 
 impl Linear {
+    /// Layers of the same input as one whose output has theirs side by side, and the same layers again as parts of it: no
+    /// weight is twice in memory. `None` where that saves no time, or some have a bias and others not.
+    ///
+    /// # Errors
+    /// [`crate::Error::OutOfMemory`].
+    pub fn joined<const N: usize>(layers: [&Self; N]) -> Result<Option<(Self, [Self; N])>> {
+        let matrices = layers.map(Self::matrix);
+        let mut on_gpu: smallvec::SmallVec<[&CudaLinear; 4]> = smallvec::SmallVec::new();
+        for matrix in matrices {
+            match matrix {
+                Matrix::Cuda(matrix) => on_gpu.push(matrix),
+                _ => return Ok(None),
+            }
+        }
+        let Some((whole, parts)) = CudaLinear::joined(&on_gpu)? else { return Ok(None) };
+        let Some(device) = layers.first().map(|layer| layer.device.clone()) else { return Ok(None) };
+        let of = |matrix| Self { matrix: Matrix::Cuda(matrix), bias: None, device: device.clone() };
+        let parts: Vec<Self> = parts.into_iter().map(of).collect();
+        Ok(<[Self; N]>::try_from(parts).ok().map(|parts| (of(whole), parts)))
+    }
+
     /// Lays out weights of shape `[out_features, in_features]` and a bias of `out_features`.
     ///
     /// # Errors

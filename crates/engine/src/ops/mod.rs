@@ -31,7 +31,10 @@ pub use fp8::{
     FixedScale, Fp8Tensor, LinearFp8, Scaling, largest_magnitude, layer_norm_fp8, linear_fp8, linear_fp8_add,
     linear_fp8_to_fp8, quantise_fp8,
 };
-pub use fused::{NormRope, linear_add_norm, linear_add_norm_fp8, rms_norm_rope, rms_norm_rope_into};
+pub use fused::{
+    JoinedHeads, NormRope, linear_add_norm, linear_add_norm_fp8, linear_fp8_add_norm_fp8, rms_norm_rope,
+    rms_norm_rope_into, rms_norm_rope_joined,
+};
 pub use instance::{group_norm, instance_norm};
 pub use linear::{Activation, Gain, Linear, Weights, linear, linear_add};
 pub use norm::{LayerNorm, Modulation, channel_norm, layer_norm, modulated_layer_norm, rms_norm};

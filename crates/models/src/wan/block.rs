@@ -2,7 +2,10 @@
 
 use scope_engine::{
     Tensor,
-    ops::{self, Activation, AttentionOptions, Gain, LayerNorm, Modulation, NormRope, RopeTable, TokenGrid},
+    ops::{
+        self, Activation, AttentionOptions, FixedScale, Gain, JoinedHeads, LayerNorm, Modulation, NormRope,
+        RopeTable, TokenGrid,
+    },
 };
 
 use super::{
@@ -32,6 +35,8 @@ pub(super) struct Attention {
     pub(super) k: Projection,
     pub(super) v: Projection,
     pub(super) o: Projection,
+    /// The first three as one layer, of which they are parts.
+    joined: Option<Projection>,
     norm_q: Tensor,
     norm_k: Tensor,
     heads: usize,
@@ -51,11 +56,20 @@ impl Attention {
             k: keys(&loader.at("k"), dim, dim)?,
             v: keys(&loader.at("v"), dim, dim)?,
             o: Projection::load(&loader.at("o"), dim, dim)?,
+            joined: None,
             norm_q: loader.at("norm_q").tensor("weight", &[dim])?,
             norm_k: loader.at("norm_k").tensor("weight", &[dim])?,
             heads: config.num_heads,
             eps: config.eps,
         })
+    }
+
+    /// Makes one layer of those of queries, keys and values where that saves time.
+    fn join(&mut self) -> scope_engine::Result<()> {
+        if let Some((joined, [q, k, v])) = Projection::joined([&self.q, &self.k, &self.v])? {
+            (self.joined, self.q, self.k, self.v) = (Some(joined), q, k, v);
+        }
+        Ok(())
     }
 
     /// `[rows, dim]` as `[rows, heads, head_dim]`.
@@ -117,10 +131,20 @@ pub(super) struct Block {
     pub(super) scales: Option<BlockScales>,
 }
 
+/// Tokens between two blocks, `[tokens, dim]`, and the same normalised for the second if the first has done that.
+pub(super) struct Tokens {
+    pub(super) x: Tensor,
+    normed: Option<Rows>,
+}
+
+impl From<Tensor> for Tokens {
+    fn from(x: Tensor) -> Self {
+        Self { x, normed: None }
+    }
+}
+
 /// What every block of a forward pass shares.
 pub(super) struct Shared<'a> {
-    /// Modulation of each frame before the block's own is added: `[frames, 6, dim]`.
-    pub(super) modulation: &'a Tensor,
     pub(super) text: &'a TextContext,
     pub(super) rope: &'a RopeTable,
     /// Where the tokens are; `start` is their place in the stream.
@@ -161,6 +185,8 @@ impl Block {
             }
             _ => return None,
         };
+        // Whoever asks for a layer may change it.
+        attention.joined = None;
         match layer {
             "q" => Some(&mut attention.q),
             "k" => Some(&mut attention.k),
@@ -174,8 +200,10 @@ impl Block {
         let dim = config.dim;
         let norm3 = loader.at("norm3");
         let modulation = loader.tensor("modulation", &[1, 6, dim])?;
+        let mut self_attn = Attention::load(&loader.at("self_attn"), config, Projection::load_for_fp8)?;
+        self_attn.join()?;
         Ok(Self {
-            self_attn: Attention::load(&loader.at("self_attn"), config, Projection::load_for_fp8)?,
+            self_attn,
             // A text has few keys, which are made once.
             cross_attn: Attention::load(&loader.at("cross_attn"), config, Projection::load)?,
             norm3: (norm3.tensor("weight", &[dim])?, norm3.tensor("bias", &[dim])?),
@@ -189,18 +217,24 @@ impl Block {
         })
     }
 
-    /// The block's output for tokens `x`, `[tokens, dim]`. `text` keeps the text's keys from call to call.
+    /// The block's modulation, `[6, dim]`.
+    pub(super) fn modulation(&self) -> &Tensor {
+        &self.modulation
+    }
+
+    /// The block's output for tokens, `[tokens, dim]`, under its modulation of each frame, `[frames or 1, 6, dim]`. `text` keeps
+    /// the text's keys from call to call. The block that comes next and its modulation, if they are known, get their input
+    /// normalised.
     pub(super) fn forward(
         &self,
-        x: Tensor,
+        tokens: Tokens,
+        table: &Tensor,
         shared: &Shared<'_>,
         attention: SelfAttention<'_>,
         text: &mut Option<TextKeys>,
-    ) -> Result<Tensor, WanError> {
-        let table = ops::add(shared.modulation.clone(), &self.modulation)?;
-        let part = |part| Modulation { table: &table, part };
-
-        let modulated = |scale, shift| LayerNorm::Modulated { scale: part(scale), shift: part(shift) };
+        next: Option<(&Self, &Tensor)>,
+    ) -> Result<Tokens, WanError> {
+        let part = |part| Modulation { table, part };
         let scale = |place| self.scales.as_ref().map(|scales| scales.at(place));
         let note = |place, x: &Tensor, norm: LayerNorm<'_>| match shared.observer {
             Some(observer) => observer.note(place, &norm.apply(x, self.eps)?),
@@ -210,10 +244,13 @@ impl Block {
             observer.begin_block();
         }
 
-        let norm = modulated(SCALE_1, SHIFT_1);
-        let layers = [&self.self_attn.q, &self.self_attn.k, &self.self_attn.v];
+        let Tokens { x, normed } = tokens;
+        let (norm, layers, scale_1) = self.entry(table);
         note(Place::Attention, &x, norm)?;
-        let a = Rows::normed(&x, norm, self.eps, &layers, scale(Place::Attention))?;
+        let a = match normed {
+            Some(normed) => normed,
+            None => Rows::normed(&x, norm, self.eps, &layers, scale_1)?,
+        };
         let attended = self.attend(&a, shared, attention)?;
 
         let norm = LayerNorm::Affine { weight: &self.norm3.0, bias: &self.norm3.1 };
@@ -229,7 +266,7 @@ impl Block {
         let attended = self.attend_text(&c, shared, text)?;
         x = self.cross_attn.o.add_to(x, &attended, Gain::Constant(1.0), shared.adapters)?;
 
-        let norm = modulated(SCALE_2, SHIFT_2);
+        let norm = LayerNorm::Modulated { scale: part(SCALE_2), shift: part(SHIFT_2) };
         let [inner, outer] = &self.ffn;
         note(Place::Outer, &x, norm)?;
         let b = Rows::normed(&x, norm, self.eps, &[inner], scale(Place::Outer))?;
@@ -237,7 +274,31 @@ impl Block {
         if let (Some(observer), Rows::Plain(hidden)) = (shared.observer, &hidden) {
             observer.note(Place::Hidden, hidden)?;
         }
-        Ok(outer.add_to(x, &hidden, Gain::PerFrame(part(GATE_2)), shared.adapters)?)
+        let gate = part(GATE_2);
+        match next {
+            None => Ok(outer.add_to(x, &hidden, Gain::PerFrame(gate), shared.adapters)?.into()),
+            Some((next, table)) => {
+                let (norm, layers, scale) = next.entry(table);
+                let norm = (norm, next.eps);
+                let (x, normed) =
+                    outer.add_to_and_norm(x, &hidden, gate, shared.adapters, norm, (&layers, scale))?;
+                Ok(Tokens { x, normed: Some(normed) })
+            }
+        }
+    }
+
+    /// What tokens go through on their way into the block: a norm, for these layers, in 8 bits under this scale.
+    fn entry<'a>(
+        &'a self,
+        table: &'a Tensor,
+    ) -> (LayerNorm<'a>, [&'a Projection; 3], Option<&'a FixedScale>) {
+        let part = |part| Modulation { table, part };
+        let layer = &self.self_attn;
+        (
+            LayerNorm::Modulated { scale: part(SCALE_1), shift: part(SHIFT_1) },
+            [&layer.q, &layer.k, &layer.v],
+            self.scales.as_ref().map(|scales| scales.at(Place::Attention)),
+        )
     }
 
     /// Do layers take activations in 8 bits?
@@ -268,12 +329,29 @@ impl Block {
                 let newest = plan.window.attended.len().saturating_sub(shared.grid.frames);
                 let start = if policy.relative_positions { newest } else { shared.grid.start };
                 let grid = TokenGrid { start, ..shared.grid };
-                let q = layer.queries(a, shared.adapters, Some((shared.rope, grid)))?;
-                let k = layer.raw_keys(a, shared.adapters)?;
-                let v = layer.values(a, shared.adapters)?;
                 let rope = (!policy.relative_positions).then_some((shared.rope, grid));
-                let k = NewKeys::Raw(layer.normed(&k, &layer.norm_k, rope));
-                cache.store(plan, policy, shared.quirks, tokens, k, &v)?;
+                let q = match layer.joined.as_ref().filter(|_| !plan.record) {
+                    Some(joined) => {
+                        let rows = joined.forward(a, Activation::None, shared.adapters)?;
+                        let rows = JoinedHeads {
+                            x: &rows,
+                            heads: layer.heads,
+                            weights: [&layer.norm_q, &layer.norm_k],
+                            eps: layer.eps,
+                            ropes: [Some((shared.rope, grid)), rope],
+                            fp8_scales: [None; 2],
+                        };
+                        cache.store_joined(plan, policy, shared.quirks, tokens, &rows)?
+                    }
+                    None => {
+                        let q = layer.queries(a, shared.adapters, Some((shared.rope, grid)))?;
+                        let k = layer.raw_keys(a, shared.adapters)?;
+                        let v = layer.values(a, shared.adapters)?;
+                        let k = NewKeys::Raw(layer.normed(&k, &layer.norm_k, rope));
+                        cache.store(plan, policy, shared.quirks, tokens, k, &v)?;
+                        q
+                    }
+                };
                 let parts = cache.attended(plan, policy, grid, shared.rope, bias)?;
                 ops::attention(&q, &keys(&parts), &options(zero_keys))?
             }

@@ -2,7 +2,7 @@
 
 use scope_engine::{
     Device, Tensor,
-    ops::{self, Keys, NormRope, PlacedFrame, RopeTable, TokenGrid},
+    ops::{self, JoinedHeads, Keys, NormRope, PlacedFrame, RopeTable, TokenGrid},
 };
 
 use smallvec::SmallVec;
@@ -150,7 +150,7 @@ pub(super) struct CachePlan {
     /// Frames of the bank that are attended to.
     bank_frames: usize,
     /// The call's first frame is recorded.
-    record: bool,
+    pub(super) record: bool,
     bank_after: BankState,
 }
 
@@ -401,18 +401,7 @@ impl LayerCache {
         k: NewKeys<'_>,
         v: &Tensor,
     ) -> Result<(), WanError> {
-        if let SinkUpdate::Average { decay } = policy.sink_update {
-            // The reference overwrites the sink when it does not evict as many frames as the sink has.
-            let overwrite = quirks.overwritten_sink && plan.window.evicted.len() != policy.sink_frames;
-            let decay = if overwrite { 0.0 } else { decay };
-            for (&sink, &evicted) in plan.window.sink.iter().zip(&plan.window.evicted) {
-                for memory in [&mut self.k, &mut self.v] {
-                    let at = |slot: usize| memory.narrow(slot * frame_tokens, frame_tokens);
-                    let mixed = ops::mix(at(sink)?, decay, &at(evicted)?, 1.0 - decay)?;
-                    memory.write(sink * frame_tokens, &mixed)?;
-                }
-            }
-        }
+        self.average_sink(plan, policy, quirks, frame_tokens)?;
         // The bank keeps the first frame beside the window: then its keys are needed twice.
         let made = match (k, plan.record) {
             (NewKeys::Made(k), _) => Some(k.clone()),
@@ -429,6 +418,42 @@ impl LayerCache {
         if let (true, Some(bank), Some(k)) = (plan.record, &mut self.bank, &made) {
             bank.k_new.write(0, &k.narrow(0, frame_tokens)?)?;
             bank.v_new.write(0, &v.narrow(0, frame_tokens)?)?;
+        }
+        Ok(())
+    }
+
+    /// The same for queries, keys and values of one layer, without a bank that records them. Returns the queries.
+    pub(super) fn store_joined(
+        &mut self,
+        plan: &CachePlan,
+        policy: &CachePolicy,
+        quirks: Quirks,
+        frame_tokens: usize,
+        rows: &JoinedHeads<'_>,
+    ) -> Result<Tensor, WanError> {
+        self.average_sink(plan, policy, quirks, frame_tokens)?;
+        Ok(ops::rms_norm_rope_joined(rows, &mut self.k, &mut self.v, &plan.window.writes)?)
+    }
+
+    /// Takes evicted frames into those of the sink, where the policy says so.
+    fn average_sink(
+        &mut self,
+        plan: &CachePlan,
+        policy: &CachePolicy,
+        quirks: Quirks,
+        frame_tokens: usize,
+    ) -> Result<(), WanError> {
+        if let SinkUpdate::Average { decay } = policy.sink_update {
+            // The reference overwrites the sink when it does not evict as many frames as the sink has.
+            let overwrite = quirks.overwritten_sink && plan.window.evicted.len() != policy.sink_frames;
+            let decay = if overwrite { 0.0 } else { decay };
+            for (&sink, &evicted) in plan.window.sink.iter().zip(&plan.window.evicted) {
+                for memory in [&mut self.k, &mut self.v] {
+                    let at = |slot: usize| memory.narrow(slot * frame_tokens, frame_tokens);
+                    let mixed = ops::mix(at(sink)?, decay, &at(evicted)?, 1.0 - decay)?;
+                    memory.write(sink * frame_tokens, &mixed)?;
+                }
+            }
         }
         Ok(())
     }

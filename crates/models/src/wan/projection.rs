@@ -223,6 +223,23 @@ impl Projection {
         Ok(())
     }
 
+    /// Layers of the same input as one, and each again as a part of it; `None` where that saves nothing, or one has adapters.
+    pub(super) fn joined(layers: [&Self; 3]) -> scope_engine::Result<Option<(Self, [Self; 3])>> {
+        if layers.iter().any(|layer| !layer.adapters.is_empty()) {
+            return Ok(None);
+        }
+        Ok(match layers.map(|layer| &layer.base) {
+            [Layer::Plain(a), Layer::Plain(b), Layer::Plain(c)] => Linear::joined([a, b, c])?
+                .map(|(whole, parts)| (Self::of(Layer::Plain(whole)), parts.map(Layer::Plain).map(Self::of))),
+            [Layer::Native(a), Layer::Native(b), Layer::Native(c)] => {
+                LinearFp8::joined([a, b, c])?.map(|(whole, parts)| {
+                    (Self::of(Layer::Native(whole)), parts.map(Layer::Native).map(Self::of))
+                })
+            }
+            _ => None,
+        })
+    }
+
     /// Features of an input row.
     #[must_use]
     pub fn in_features(&self) -> usize {
@@ -303,21 +320,27 @@ impl Projection {
     }
 
     /// `residual + gate · (x Wᵀ + b + adapters)`, and its rows normalised for these layers.
-    pub(super) fn add_to_and_norm(
+    pub(super) fn add_to_and_norm<'a>(
         &self,
         residual: Tensor,
-        x: &Tensor,
+        x: impl Into<Input<'a>>,
         gate: Modulation<'_>,
         strengths: &Adapters,
         (norm, eps): (LayerNorm<'_>, f32),
         (layers, scale): (&[&Self], Option<&FixedScale>),
     ) -> scope_engine::Result<(Tensor, Rows)> {
-        match (&self.base, scaling_for(layers, scale)) {
-            (Layer::Plain(layer), Some(scaling)) if self.adapters.is_empty() => {
+        let x = x.into();
+        match (&self.base, x, scaling_for(layers, scale)) {
+            (Layer::Native(layer), Input::Fp8(x), Some(scaling)) if self.adapters.is_empty() => {
+                let (sum, rows) =
+                    ops::linear_fp8_add_norm_fp8(residual, x, layer, gate, (norm, eps), scaling)?;
+                Ok((sum, Rows::Fp8(rows)))
+            }
+            (Layer::Plain(layer), Input::Plain(x), Some(scaling)) if self.adapters.is_empty() => {
                 let (sum, rows) = ops::linear_add_norm_fp8(residual, x, layer, gate, (norm, eps), scaling)?;
                 Ok((sum, Rows::Fp8(rows)))
             }
-            (Layer::Plain(layer), None) if self.adapters.is_empty() => {
+            (Layer::Plain(layer), Input::Plain(x), None) if self.adapters.is_empty() => {
                 let (sum, rows) = ops::linear_add_norm(residual, x, layer, gate, norm, eps)?;
                 Ok((sum, Rows::Plain(rows)))
             }

@@ -9,7 +9,7 @@ use smallvec::SmallVec;
 
 use super::{
     Adapters, KvCache, Projection, VaceContext, WanConfig, WanError,
-    block::{Block, SelfAttention, Shared},
+    block::{Block, SelfAttention, Shared, Tokens},
     cache::KeyBias,
     calibration::Observer,
     config::ROPE_POSITIONS,
@@ -30,6 +30,8 @@ pub struct WanTransformer {
     time: [Projection; 2],
     time_projection: Projection,
     pub(super) blocks: Vec<Block>,
+    /// Of all blocks: `[blocks, 6, dim]`.
+    modulation: Tensor,
     head: Projection,
     /// `[2, dim]`: shift, scale.
     head_modulation: Tensor,
@@ -87,6 +89,14 @@ impl WanTransformer {
     ) -> Result<Self, WeightError> {
         let WanConfig { dim, freq_dim, text_dim, in_dim, out_dim, patch, .. } = *config;
         let head = loader.at("head");
+        let blocks: Vec<Block> = (0..config.num_layers)
+            .map(|layer| Block::load(&loader.at("blocks").at(layer), config))
+            .collect::<Result<_, _>>()?;
+        let modulations: Vec<&Tensor> = blocks.iter().map(Block::modulation).collect();
+        let modulation = match modulations.as_slice() {
+            [] => Tensor::zeros(loader.device(), &[0, 6, dim])?,
+            some => Tensor::concat(some)?.reshape(&[blocks.len(), 6, dim])?,
+        };
         Ok(Self {
             patch: load_patch(&loader.at("patch_embedding"), dim, in_dim, patch)?,
             text: [
@@ -98,9 +108,8 @@ impl WanTransformer {
                 Projection::load(&loader.at("time_embedding").at(2), dim, dim)?,
             ],
             time_projection: Projection::load(&loader.at("time_projection").at(1), 6 * dim, dim)?,
-            blocks: (0..config.num_layers)
-                .map(|layer| Block::load(&loader.at("blocks").at(layer), config))
-                .collect::<Result<_, _>>()?,
+            blocks,
+            modulation,
             head: Projection::load(&head.at("head"), patch * patch * out_dim, dim)?,
             head_modulation: head.tensor("modulation", &[1, 2, dim])?.reshape(&[2, dim])?,
             vace,
@@ -201,7 +210,6 @@ impl WanTransformer {
         let (embedding, modulation) = self.embed_time(call)?;
         let tokens = ops::linear(&ops::patchify(call.latents, patch)?, &self.patch, Activation::None)?;
         let shared = Shared {
-            modulation: &modulation,
             text: call.text,
             rope: &self.rope,
             grid,
@@ -212,7 +220,8 @@ impl WanTransformer {
 
         let hints = match (&self.vace, call.vace) {
             (Some(blocks), Some((context, _))) => {
-                blocks.hints(&tokens, context, &shared, &mut cache.vace_text, call.quirks.padded_keys)?
+                let text = &mut cache.vace_text;
+                blocks.hints(&tokens, context, &modulation, &shared, text, call.quirks.padded_keys)?
             }
             _ => Vec::new(),
         };
@@ -223,8 +232,13 @@ impl WanTransformer {
             newest: if call.quirks.fixed_spared_frames { SPARED_FRAMES } else { frames },
         });
         let policy = cache.policy().clone();
-        let mut x = tokens;
-        for (layer, block) in self.blocks.iter().enumerate() {
+        let tables = self.modulations(&modulation)?;
+        let hint_of = |layer: usize| {
+            let place = self.vace.as_ref()?.layers().iter().position(|&at| at == layer)?;
+            hints.get(place)
+        };
+        let mut x = Tokens::from(tokens);
+        for (layer, (block, table)) in self.blocks.iter().zip(&tables).enumerate() {
             let zero_keys = match call.quirks.padded_keys && weighted.is_some() {
                 true => padding_to_128(plan.window.attended.len() * cache.frame_tokens()),
                 false => 0,
@@ -236,14 +250,16 @@ impl WanTransformer {
                 bias,
                 zero_keys,
             };
-            x = block.forward(x, &shared, attention, &mut cache.text[layer])?;
-            if let (Some(vace), Some((_, scale))) = (&self.vace, call.vace)
-                && let Some(hint) =
-                    vace.layers().iter().position(|&at| at == layer).and_then(|index| hints.get(index))
-            {
-                x = ops::mix(x, 1.0, hint, scale)?;
+            let hint = hint_of(layer).zip(call.vace);
+            // What changes tokens between two blocks, or wants to see them, needs them before they are normalised.
+            let next = self.blocks.get(layer + 1).zip(tables.get(layer + 1));
+            let next = next.filter(|_| hint.is_none() && observer.is_none());
+            x = block.forward(x, table, &shared, attention, &mut cache.text[layer], next)?;
+            if let Some((hint, (_, scale))) = hint {
+                x = ops::mix(x.x, 1.0, hint, scale)?.into();
             }
         }
+        let x = x.x;
         cache.commit(&plan);
 
         // The head's table: its own shift and scale, each plus the time embedding of the frame.
@@ -252,6 +268,24 @@ impl WanTransformer {
         let y = ops::modulated_layer_norm(&x, self.config.eps, part(1), part(0))?;
         let y = self.head.forward(&y, Activation::None, call.adapters)?;
         Ok(ops::unpatchify(&y, patch, [frames, height, width, self.config.out_dim])?)
+    }
+
+    /// The modulation of every block, `[frames or 1, 6, dim]`, made of what all share.
+    fn modulations(&self, shared: &Tensor) -> scope_engine::Result<SmallVec<[Tensor; 32]>> {
+        let mut tables = SmallVec::new();
+        if shared.dim(0) == 1 && !self.blocks.is_empty() {
+            // One operator for all of them.
+            let shared_by_all = shared.reshape(&[6, shared.dim(2)])?;
+            let all = ops::add(self.modulation.clone(), &shared_by_all)?.to_dtype(shared.dtype())?;
+            for block in 0..self.blocks.len() {
+                tables.push(all.narrow(block, 1)?);
+            }
+        } else {
+            for block in &self.blocks {
+                tables.push(ops::add(shared.clone(), block.modulation())?);
+            }
+        }
+        Ok(tables)
     }
 
     /// Takes the frame recorded last into the memory bank: before the first denoising step of a chunk and before a

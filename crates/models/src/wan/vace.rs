@@ -97,6 +97,7 @@ impl VaceBlocks {
         &self,
         x: &Tensor,
         context: &VaceContext,
+        modulation: &Tensor,
         shared: &Shared<'_>,
         text: &mut [Option<TextKeys>],
         padded_keys: bool,
@@ -127,7 +128,9 @@ impl VaceBlocks {
         for (index, (block, after)) in self.blocks.iter().enumerate() {
             let mut uncached = None;
             let text = text.get_mut(index).unwrap_or(&mut uncached);
-            c = block.forward(c, shared, SelfAttention::Isolated { zero_keys }, text)?;
+            let table = ops::add(modulation.clone(), block.modulation())?;
+            let attention = SelfAttention::Isolated { zero_keys };
+            c = block.forward(c.into(), &table, shared, attention, text, None)?.x;
             hints.push(after.forward(&c, Activation::None, shared.adapters)?);
         }
         Ok(hints)

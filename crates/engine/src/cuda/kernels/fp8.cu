@@ -41,10 +41,13 @@ extern "C" __global__ void largest_magnitude(const Real* x, u32* largest, i64 co
     if (threadIdx.x == 0) atomicMax(largest, __float_as_uint(mine));
 }
 
-// Every one of `count` scales = that of numbers whose largest magnitude is largest[0].
-extern "C" __global__ void scale_of_largest(const float* largest, float* scales, int count) {
+// Every one of `count` scales = that of numbers whose largest magnitude is largest[0], or the power of two that is not below it.
+extern "C" __global__ void scale_of_largest(const float* largest, float* scales, int count, int power) {
     u64 i = thread_index();
-    if (i < count) scales[i] = f8_scale(largest[0]);
+    if (i >= count) return;
+    u32 bits = __float_as_uint(f8_scale(largest[0]));
+    if (power && (bits & 0x7fffff)) bits = (bits & 0xff800000) + 0x800000;
+    scales[i] = __uint_as_float(bits);
 }
 
 // out = x / scale[0].

@@ -7,13 +7,15 @@ constexpr int MOST_FRAMES = 32;
 struct NormRope {
     const Real* x;
     void* out;
-    // One for each feature.
+    // One for each feature; without weights there is no norm either: rows only go to their places.
     const float* weight;
     float eps;
     // What results are multiplied with before they are rounded to e4m3; 0 keeps them as they are.
     float f8_factor;
     int rows;
     int features;
+    // Features from row to row of x.
+    int stride;
     int head;
     // Without a rotation, there is only the norm.
     int rotates;
@@ -35,6 +37,13 @@ __device__ __forceinline__ void read_angles(Angles& angles, const NormRope& p, c
     for (int i = 0; i < PACK / 2; i++) angles.of[i] = rope_angle(p.rope, position, column + i);
 }
 
+// Queries, keys and values of the same rows.
+constexpr int MOST_JOBS = 3;
+
+struct Jobs {
+    NormRope of[MOST_JOBS];
+};
+
 // A team for each row of x, [rows, heads · head]. The size of a head is a multiple of PACK.
 template <bool WARP_ROWS>
 __device__ __forceinline__ void norm_rope_row(const NormRope& p) {
@@ -50,14 +59,14 @@ __device__ __forceinline__ void norm_rope_row(const NormRope& p) {
     }
     int packs = p.features / PACK;
     Pack<Real> held[ROW_PACKS];
-    const Pack<Real>* source = (const Pack<Real>*)(p.x + (i64)row * p.features);
+    const Pack<Real>* source = (const Pack<Real>*)(p.x + (i64)row * p.stride);
     float squares = 0;
     team.each(packs, [&](int n, int pack) {
         held[n] = source[pack];
 #pragma unroll
         for (int i = 0; i < PACK; i++) squares += widen(held[n].values[i]) * widen(held[n].values[i]);
     });
-    float deviation = rsqrtf(team.sum(squares) / p.features + p.eps);
+    float deviation = p.weight ? rsqrtf(team.sum(squares) / p.features + p.eps) : 1.0f;
     int position[3] = {
         p.rope.start + row / max(p.rope.height * p.rope.width, 1),
         row / max(p.rope.width, 1) % max(p.rope.height, 1),
@@ -68,10 +77,14 @@ __device__ __forceinline__ void norm_rope_row(const NormRope& p) {
     Angles angles;
     if (p.rotates && same) read_angles(angles, p, position, team.lane * PACK);
     team.each(packs, [&](int n, int pack) {
-        Pack<float> weight = *(const Pack<float>*)(p.weight + pack * PACK);
         float values[PACK];
 #pragma unroll
-        for (int i = 0; i < PACK; i++) values[i] = widen(held[n].values[i]) * deviation * weight.values[i];
+        for (int i = 0; i < PACK; i++) values[i] = widen(held[n].values[i]) * deviation;
+        if (p.weight) {
+            Pack<float> weight = *(const Pack<float>*)(p.weight + pack * PACK);
+#pragma unroll
+            for (int i = 0; i < PACK; i++) values[i] *= weight.values[i];
+        }
         if (p.rotates) {
             if (!same) read_angles(angles, p, position, pack * PACK);
 #pragma unroll
@@ -92,6 +105,9 @@ __device__ __forceinline__ void norm_rope_row(const NormRope& p) {
     });
 }
 
-extern "C" __global__ void __launch_bounds__(256) norm_rope(const __grid_constant__ NormRope p) { norm_rope_row<true>(p); }
+// The jobs along the second axis of the grid.
+extern "C" __global__ void __launch_bounds__(256) norm_rope(const __grid_constant__ Jobs jobs) { norm_rope_row<true>(jobs.of[blockIdx.y]); }
 
-extern "C" __global__ void __launch_bounds__(1024, 1) norm_rope_long(const __grid_constant__ NormRope p) { norm_rope_row<false>(p); }
+extern "C" __global__ void __launch_bounds__(1024, 1) norm_rope_long(const __grid_constant__ Jobs jobs) {
+    norm_rope_row<false>(jobs.of[blockIdx.y]);
+}

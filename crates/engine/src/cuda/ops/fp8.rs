@@ -48,9 +48,56 @@ impl CudaLinearFp8 {
     ) -> Result<Self> {
         const OP: &str = "8-bit linear layer";
         let weights = device.weights(Weights::Bf16(weights), &[out, depth])?;
-        let (scales, rounded) = device.quantise_all(OP, &weights, out)?;
+        let (scales, rounded) = device.quantise_all(OP, &weights, out, true)?;
         let bias = bias.map(|bias| device.weights(Weights::F32(bias), &[out])).transpose()?;
         Ok(Self { weights: rounded, scales, bias })
+    }
+}
+
+impl CudaLinearFp8 {
+    /// The layers as one, under the largest of their scales, and each as a part of it. Scales are powers of two: numbers under
+    /// another one are the same but for those that are 2^14 below the largest.
+    pub(crate) fn joined(layers: &[&Self]) -> Result<Option<(Self, Vec<Self>)>> {
+        const OP: &str = "8-bit linear layers as one";
+        let Some(first) = layers.first() else { return Ok(None) };
+        let crate::Device::Cuda(device) = first.weights.device() else { return Ok(None) };
+        let biases: Vec<&Tensor> = layers.iter().filter_map(|layer| layer.bias.as_ref()).collect();
+        let fit = layers.iter().all(|layer| layer.weights.dim(1) == first.weights.dim(1));
+        if !fit || !(biases.is_empty() || biases.len() == layers.len()) {
+            return Ok(None);
+        }
+        let mut scales = Vec::with_capacity(layers.len());
+        for layer in layers {
+            scales.push(device.to_vec(&layer.scales.narrow(0, 1)?)?.first().copied().unwrap_or(1.0));
+        }
+        let largest = scales.iter().copied().fold(0.0f32, f32::max);
+        let out: usize = layers.iter().map(|layer| layer.weights.dim(0)).sum();
+        let shared = Tensor::from_f32(&device.clone().into(), &[out], &vec![largest; out])?;
+        let mut rounded = Vec::with_capacity(layers.len());
+        for (layer, &scale) in layers.iter().zip(&scales) {
+            if scale == largest {
+                rounded.push(layer.weights.clone());
+                continue;
+            }
+            let numbers =
+                Fp8Tensor { values: layer.weights.clone(), scales: layer.scales.clone(), by_row: true };
+            rounded.push(device.divide(OP, &device.dequantise(OP, &numbers, 1.0)?, &shared)?);
+        }
+        let weights = Tensor::concat(&rounded.iter().collect::<Vec<_>>())?;
+        let bias = if biases.is_empty() { None } else { Some(Tensor::concat(&biases)?) };
+        let whole = Self { weights, scales: shared, bias };
+        let mut at = 0;
+        let mut parts = Vec::with_capacity(layers.len());
+        for layer in layers {
+            let out = layer.weights.dim(0);
+            parts.push(Self {
+                weights: whole.weights.narrow(at, out)?,
+                scales: whole.scales.narrow(at, out)?,
+                bias: whole.bias.as_ref().map(|bias| bias.narrow(at, out)).transpose()?,
+            });
+            at += out;
+        }
+        Ok(Some((whole, parts)))
     }
 }
 
@@ -232,7 +279,7 @@ impl Cuda {
                 Ok(Fp8Tensor { values, scales, by_row: true })
             }
             Scaling::All => {
-                let (scales, values) = self.quantise_all(op, &x, 1)?;
+                let (scales, values) = self.quantise_all(op, &x, 1, false)?;
                 Ok(Fp8Tensor { values, scales, by_row: false })
             }
             Scaling::Fixed(scale) => {
@@ -242,12 +289,19 @@ impl Cuda {
         }
     }
 
-    /// All of `x` under one scale, which is repeated `copies` times.
-    fn quantise_all(&self, op: &'static str, x: &Tensor, copies: usize) -> Result<(Tensor, Tensor)> {
+    /// All of `x` under one scale, which is repeated `copies` times and may have to be a power of two.
+    fn quantise_all(
+        &self,
+        op: &'static str,
+        x: &Tensor,
+        copies: usize,
+        power: bool,
+    ) -> Result<(Tensor, Tensor)> {
         let largest = self.largest(op, x)?;
         let scales = self.empty_of(DType::F32, shape_of(op, &[copies])?)?;
         let (source, target) = (self.address(op, &largest)?, self.address(op, &scales)?);
-        launch!(self, FP8, "scale_of_largest", Grid::over(copies), [source, target, copies as i32])?;
+        let counts = [copies as i32, i32::from(power)];
+        launch!(self, FP8, "scale_of_largest", Grid::over(copies), [source, target, counts[0], counts[1]])?;
         let values = self.divide(op, x, &scales)?;
         Ok((scales, values))
     }

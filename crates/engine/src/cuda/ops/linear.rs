@@ -38,6 +38,28 @@ impl CudaLinear {
         Ok(Self { weights: device.activations("linear layer", weights)?, bias: None })
     }
 
+    /// The layers as one, and each as a part of it.
+    pub(crate) fn joined(layers: &[&Self]) -> Result<Option<(Self, Vec<Self>)>> {
+        let biases: Vec<&Tensor> = layers.iter().filter_map(|layer| layer.bias.as_ref()).collect();
+        let depth = layers.first().map(|layer| layer.weights.dim(1));
+        let fit = layers.iter().all(|layer| Some(layer.weights.dim(1)) == depth);
+        if !fit || !(biases.is_empty() || biases.len() == layers.len()) {
+            return Ok(None);
+        }
+        let weights = Tensor::concat(&layers.iter().map(|layer| &layer.weights).collect::<Vec<_>>())?;
+        let bias = if biases.is_empty() { None } else { Some(Tensor::concat(&biases)?) };
+        let whole = Self { weights, bias };
+        let mut at = 0;
+        let mut parts = Vec::with_capacity(layers.len());
+        for layer in layers {
+            let out = layer.weights.dim(0);
+            let bias = whole.bias.as_ref().map(|bias| bias.narrow(at, out)).transpose()?;
+            parts.push(Self { weights: whole.weights.narrow(at, out)?, bias });
+            at += out;
+        }
+        Ok(Some((whole, parts)))
+    }
+
     pub(crate) fn bytes(&self) -> usize {
         self.weights.shape().numel() * self.weights.dtype().size_bytes()
     }

@@ -21,7 +21,7 @@ pub(crate) use self::{
     fp8::{CudaLinearFp8, Fp8Kind},
     linear::CudaLinear,
     norm::{Addition, Norm, Target},
-    norm_rope::NormRopeJob,
+    norm_rope::{JoinedJob, NormRopeJob},
     resample::KernelTap,
     rope::{DeviceTable, RopeParts},
 };
