@@ -4,6 +4,8 @@
 
 #![allow(clippy::expect_used, clippy::unwrap_used, clippy::print_stdout)]
 
+#[path = "cuda/conv_norm.rs"]
+mod conv_norm;
 #[path = "cuda/fp8.rs"]
 mod fp8;
 
@@ -80,6 +82,7 @@ fn run_all(device: &Device) -> Results {
     attention(device, &mut results);
     convolutions(device, &mut results);
     pictures(device, &mut results);
+    conv_norm::run(device, &mut results);
     fp8::run(device, &mut results);
     results
 }
