@@ -5,9 +5,10 @@ use scope_engine::{
     ops::{self, Activation, ChannelNorm, ConvInput, ConvSpec, Enlarge},
 };
 
-use super::{Inputs, Results};
+use super::{Inputs, Results, poison};
 
-pub(super) fn run(device: &Device, results: &mut Results) {
+pub(super) fn run(device: &Device) -> Results {
+    let mut results = Results::new();
     let mut inputs = Inputs::new(device);
     let causal = ConvSpec::square(3).causal(3);
     let cases = [
@@ -46,6 +47,7 @@ pub(super) fn run(device: &Device, results: &mut Results) {
         for (what, input) in all {
             let name = format!("{name} convolution with norm {channels:?}, {what}");
             for (silu, keep) in [(true, true), (true, false), (false, true)] {
+                poison(device);
                 let norm = ChannelNorm { gamma: &gamma, silu };
                 let (plain, normed) = ops::conv_norm(&x, &layer, &input, &norm, keep).unwrap();
                 assert_eq!(plain.is_some(), keep);
@@ -54,4 +56,5 @@ pub(super) fn run(device: &Device, results: &mut Results) {
             }
         }
     }
+    results
 }
