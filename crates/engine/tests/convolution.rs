@@ -4,7 +4,10 @@
 use proptest::prelude::*;
 use scope_engine::{
     Cpu, Device, Tensor,
-    ops::{Activation, Border, Conv, ConvInput, ConvSpec, Enlarge, Weights, conv},
+    ops::{
+        Activation, Border, ChannelNorm, Conv, ConvInput, ConvSpec, Enlarge, Weights, channel_norm, conv,
+        conv_norm,
+    },
 };
 
 fn noise(len: usize, seed: u32) -> Vec<f32> {
@@ -324,4 +327,32 @@ fn impossible_geometries_are_refused() {
     assert!(refusal(&small, &mirror, ConvInput::default()).contains("too small"));
     let narrow = layer(ConvSpec::square(7).padded([0; 4]), 49).expect("a layer");
     assert!(refusal(&x, &narrow, ConvInput::default()).contains("[1, 7, 7]"));
+}
+
+#[test]
+fn a_convolution_with_norm_is_both_one_after_the_other() {
+    let device = device(2);
+    let spec = ConvSpec::square(3).causal(3);
+    let weights = noise(8 * 4 * 27, 1);
+    let layer =
+        Conv::new(&device, Weights::F32(&weights), [4, 8], spec, Some(&noise(8, 2))).expect("a layer");
+    let x = Picture::noise([2, 5, 7, 4], 3).tensor(&device);
+    let past = Picture::noise([1, 5, 7, 4], 4).tensor(&device);
+    let residual = Picture::noise([2, 5, 7, 8], 5).tensor(&device);
+    let gamma = Tensor::from_f32(&device, &[8, 1, 1, 1], &noise(8, 6)).expect("factors");
+    let input = ConvInput { past: Some(&past), residual: Some(&residual), activation: Activation::Relu };
+    let plain = conv(&x, &layer, &input).expect("a result");
+    for silu in [false, true] {
+        let expected = channel_norm(&plain, &gamma, silu).expect("a norm").to_vec();
+        let norm = ChannelNorm { gamma: &gamma, silu };
+        let (kept, normed) = conv_norm(&x, &layer, &input, &norm, true).expect("both");
+        assert_eq!(kept.expect("it was to be kept").to_vec(), plain.to_vec());
+        assert_eq!(normed.to_vec(), expected);
+        let (kept, normed) = conv_norm(&x, &layer, &input, &norm, false).expect("one");
+        assert!(kept.is_none());
+        assert_eq!(normed.to_vec(), expected);
+    }
+    let short = gamma.narrow(0, 7).expect("a part");
+    let refused = conv_norm(&x, &layer, &input, &ChannelNorm { gamma: &short, silu: true }, false);
+    assert!(refused.is_err(), "seven factors for eight channels");
 }

@@ -4,6 +4,8 @@
 
 #![allow(clippy::expect_used, clippy::unwrap_used, clippy::print_stdout)]
 
+#[path = "cuda/conv_norm.rs"]
+mod conv_norm;
 #[path = "cuda/fp8.rs"]
 mod fp8;
 
@@ -355,10 +357,10 @@ fn gpu(arithmetic: Arithmetic) -> Option<Device> {
     }
 }
 
-fn compare(arithmetic: Arithmetic, tolerance: f64, fp8_tolerance: f64) {
+fn compare(run: fn(&Device) -> Results, arithmetic: Arithmetic, tolerance: f64, fp8_tolerance: f64) {
     let Some(device) = gpu(arithmetic) else { return };
-    let expected = run_all(&Cpu::new(None).unwrap().into());
-    let found = run_all(&device);
+    let expected = run(&Cpu::new(None).unwrap().into());
+    let found = run(&device);
     assert_eq!(expected.len(), found.len());
     let mut wrong = Vec::new();
     let mut worst = (0.0, "");
@@ -383,12 +385,18 @@ fn compare(arithmetic: Arithmetic, tolerance: f64, fp8_tolerance: f64) {
 
 #[test]
 fn operators_give_what_the_cpu_gives() {
-    compare(Arithmetic::F32, F32_TOLERANCE, F32_TO_FP8_TOLERANCE);
+    compare(run_all, Arithmetic::F32, F32_TOLERANCE, F32_TO_FP8_TOLERANCE);
 }
 
 #[test]
 fn operators_in_bf16_give_nearly_what_the_cpu_gives() {
-    compare(Arithmetic::Bf16, BF16_TOLERANCE, BF16_TO_FP8_TOLERANCE);
+    compare(run_all, Arithmetic::Bf16, BF16_TOLERANCE, BF16_TO_FP8_TOLERANCE);
+}
+
+#[test]
+fn convolutions_with_norm_give_what_the_cpu_gives() {
+    compare(conv_norm::run, Arithmetic::F32, F32_TOLERANCE, F32_TO_FP8_TOLERANCE);
+    compare(conv_norm::run, Arithmetic::Bf16, BF16_TOLERANCE, BF16_TO_FP8_TOLERANCE);
 }
 
 #[test]

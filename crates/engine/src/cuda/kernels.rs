@@ -86,14 +86,17 @@ source!(
     []
 );
 /// Each of the variants three times: without an activation, with ReLU, and with whichever the job says. Code for all of
-/// them in every place would be several times as long.
+/// them in every place would be several times as long. Behind these come variants that are there once.
 macro_rules! by_activation {
-    ($([$($definition:literal),*]),* $(,)?) => {
-        &[$(
-            &[$($definition,)* "ACTIVATION=0"],
-            &[$($definition,)* "ACTIVATION=4"],
-            &[$($definition),*],
-        )*]
+    ($([$($definition:literal),*]),* $(,)? $(; $([$($once:literal),*]),* $(,)?)?) => {
+        &[
+            $(
+                &[$($definition,)* "ACTIVATION=0"],
+                &[$($definition,)* "ACTIVATION=4"],
+                &[$($definition),*],
+            )*
+            $($(&[$($once),*],)*)?
+        ]
     };
 }
 
@@ -131,7 +134,11 @@ source!(
         ["TILE_N=96", "TILE_H=16", "TILE_W=16", "GROUPS=2", "WEIGHTS=6"],
         ["TILE_N=64", "TILE_H=16", "TILE_W=8", "GROUPS=2", "WEIGHTS=7", "BLOCKS=2"],
         ["TILE_N=32", "TILE_H=16", "TILE_W=16", "GROUPS=2", "WEIGHTS=6", "BLOCKS=2"],
-        ["TILE_N=16", "TILE_H=16", "TILE_W=16", "GROUPS=2", "WEIGHTS=6", "BLOCKS=2"],
+        ["TILE_N=16", "TILE_H=16", "TILE_W=16", "GROUPS=2", "WEIGHTS=6", "BLOCKS=2"];
+        // As `NORM_TILES` says.
+        ["TILE_N=192", "TILE_H=24", "TILE_W=8", "GROUPS=3", "WEIGHTS=6", "ACTIVATION=0", "NORM"],
+        ["TILE_N=192", "TILE_H=16", "TILE_W=8", "GROUPS=2", "WEIGHTS=6", "ACTIVATION=0", "NORM"],
+        ["TILE_N=96", "TILE_H=16", "TILE_W=16", "GROUPS=2", "WEIGHTS=6", "ACTIVATION=0", "NORM"],
     ],
     Work::Convolution,
     Some("sm_90a"),

@@ -9,7 +9,7 @@ use crate::{
     },
     cuda::{ConvJob, CudaConv},
     error::ensure_shape,
-    ops::{Activation, Weights},
+    ops::{Activation, Weights, channel_norm},
     tensor::shape_of,
 };
 
@@ -399,47 +399,16 @@ pub struct ConvInput<'a> {
 /// [`crate::Error::Shape`] when an input does not fit the layer or the kernel does not fit into the padded picture.
 pub fn conv(x: &Tensor, layer: &Conv, input: &ConvInput<'_>) -> Result<Tensor> {
     const OP: &str = "convolution";
-    let (spec, shape) = (&layer.spec, x.shape());
-    let channels = layer.in_channels();
-    ensure_shape!(
-        shape.len() == 4 && shape[3] == channels && channels > 0,
-        OP,
-        "{shape} into a layer of {channels} channels"
-    );
-    let [top, bottom, left, right] = spec.padding;
-    if spec.border == Border::Reflect {
-        ensure_shape!(
-            top.max(bottom) < shape[1] && left.max(right) < shape[2],
-            OP,
-            "{shape} is too small to mirror {:?} pixels",
-            spec.padding
-        );
-    }
-    let (Some(height), Some(width)) = (spec.output(shape[1], 0), spec.output(shape[2], 1)) else {
-        return Err(crate::Error::Shape { op: OP, detail: format!("{:?} over {shape}", spec.kernel) });
-    };
-    // Coordinates are 32-bit numbers inside.
-    ensure_shape!(shape[1].max(shape[2]) < 1 << 24, OP, "{shape} is too large");
-    if let Some(past) = input.past {
-        let fits = past.shape().len() == 4 && past.shape()[1..] == shape[1..];
-        ensure_shape!(fits, OP, "{} before {shape}", past.shape());
-    }
-    let kernels =
-        (spec.before + shape[0]).checked_sub(spec.kernel[0]).map_or(0, |free| free / spec.frame_stride + 1);
-    let frames = if shape[0] == 0 { 0 } else { kernels * spec.frames_out };
-    let made = [frames, height, width, layer.out_channels()];
-    if let Some(residual) = input.residual {
-        ensure_shape!(residual.shape()[..] == made, OP, "{} added to {made:?}", residual.shape());
-    }
+    let made = result_shape(OP, x, layer, input)?;
     let (phases, bias, zeros) = match (&layer.weights, &layer.device) {
         (Laid::Cpu { phases, bias, zeros }, _) => (phases, bias, zeros),
         (Laid::Cuda(weights), Device::Cuda(cuda)) => {
-            let ConvInput { past, residual, activation } = *input;
-            let job = ConvJob { spec, scale: spec.scale(), x, past, residual, activation, out: made };
-            return cuda.conv(OP, weights, &job);
+            return cuda.conv(OP, weights, &cuda_job(x, layer, input, made));
         }
         (Laid::Cuda(_), Device::Cpu(_)) => return Err(crate::Error::Elsewhere { op: OP }),
     };
+    let (spec, shape) = (&layer.spec, x.shape());
+    let [_, height, width, outputs] = made;
     let mut out = Tensor::empty(&layer.device, shape_of(OP, &made)?)?;
     let job = Job {
         phases,
@@ -449,8 +418,8 @@ pub fn conv(x: &Tensor, layer: &Conv, input: &ConvInput<'_>) -> Result<Tensor> {
         before: spec.before,
         kernel_frames: spec.kernel[0],
         frame_stride: spec.frame_stride,
-        input: [shape[1], shape[2], channels],
-        output: [height, width, layer.out_channels()],
+        input: [shape[1], shape[2], layer.in_channels()],
+        output: [height, width, outputs],
         stride: spec.stride,
         scale: spec.scale(),
         reflect: spec.border == Border::Reflect,
@@ -461,4 +430,90 @@ pub fn conv(x: &Tensor, layer: &Conv, input: &ConvInput<'_>) -> Result<Tensor> {
     let cpu = layer.device.clone().cpu(OP)?;
     job.run(&cpu, out.f32s_mut(OP)?);
     Ok(out)
+}
+
+/// What [`conv_norm`] does with the result of a convolution: [`channel_norm`].
+#[derive(Clone, Copy, Debug)]
+pub struct ChannelNorm<'a> {
+    /// A factor for each channel.
+    pub gamma: &'a Tensor,
+    /// Is it followed by SiLU?
+    pub silu: bool,
+}
+
+/// The result of [`conv`] if it is to be kept, and the same behind a norm of each pixel's channels.
+///
+/// These are [`conv`] and [`channel_norm`] one after the other, to the last bit, except on Hopper in bf16 for 96 and 192
+/// channels, SiLU and no activation: there one kernel makes both, and the squares of a pixel are added up in another order.
+///
+/// # Errors
+/// As [`conv`] and [`channel_norm`].
+pub fn conv_norm(
+    x: &Tensor,
+    layer: &Conv,
+    input: &ConvInput<'_>,
+    norm: &ChannelNorm<'_>,
+    keep: bool,
+) -> Result<(Option<Tensor>, Tensor)> {
+    const OP: &str = "convolution with norm";
+    let ChannelNorm { gamma, silu } = *norm;
+    let channels = layer.out_channels();
+    ensure_shape!(
+        gamma.shape().numel() == channels,
+        OP,
+        "{} parameters for {channels} channels",
+        gamma.shape()
+    );
+    if let (Laid::Cuda(weights), Device::Cuda(cuda), true) = (&layer.weights, &layer.device, silu) {
+        let made = result_shape(OP, x, layer, input)?;
+        let job = cuda_job(x, layer, input, made);
+        if let Some(both) = cuda.conv_norm(OP, weights, &job, gamma, keep)? {
+            return Ok(both);
+        }
+    }
+    let plain = conv(x, layer, input)?;
+    let normed = channel_norm(&plain, gamma, silu)?;
+    Ok((keep.then_some(plain), normed))
+}
+
+fn cuda_job<'a>(x: &'a Tensor, layer: &'a Conv, input: &ConvInput<'a>, out: [usize; 4]) -> ConvJob<'a> {
+    let ConvInput { past, residual, activation } = *input;
+    ConvJob { spec: &layer.spec, scale: layer.spec.scale(), x, past, residual, activation, out }
+}
+
+/// The shape of a convolution's result, if its inputs fit the layer and each other.
+fn result_shape(op: &'static str, x: &Tensor, layer: &Conv, input: &ConvInput<'_>) -> Result<[usize; 4]> {
+    let (spec, shape) = (&layer.spec, x.shape());
+    let channels = layer.in_channels();
+    ensure_shape!(
+        shape.len() == 4 && shape[3] == channels && channels > 0,
+        op,
+        "{shape} into a layer of {channels} channels"
+    );
+    let [top, bottom, left, right] = spec.padding;
+    if spec.border == Border::Reflect {
+        ensure_shape!(
+            top.max(bottom) < shape[1] && left.max(right) < shape[2],
+            op,
+            "{shape} is too small to mirror {:?} pixels",
+            spec.padding
+        );
+    }
+    let (Some(height), Some(width)) = (spec.output(shape[1], 0), spec.output(shape[2], 1)) else {
+        return Err(crate::Error::Shape { op, detail: format!("{:?} over {shape}", spec.kernel) });
+    };
+    // Coordinates are 32-bit numbers inside.
+    ensure_shape!(shape[1].max(shape[2]) < 1 << 24, op, "{shape} is too large");
+    if let Some(past) = input.past {
+        let fits = past.shape().len() == 4 && past.shape()[1..] == shape[1..];
+        ensure_shape!(fits, op, "{} before {shape}", past.shape());
+    }
+    let kernels =
+        (spec.before + shape[0]).checked_sub(spec.kernel[0]).map_or(0, |free| free / spec.frame_stride + 1);
+    let frames = if shape[0] == 0 { 0 } else { kernels * spec.frames_out };
+    let made = [frames, height, width, layer.out_channels()];
+    if let Some(residual) = input.residual {
+        ensure_shape!(residual.shape()[..] == made, op, "{} added to {made:?}", residual.shape());
+    }
+    Ok(made)
 }

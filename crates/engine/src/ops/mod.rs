@@ -23,7 +23,7 @@ mod warp;
 pub use attention::{AttentionOptions, Keys, attention};
 pub use channels::{blend, concat_channels, masked, take_channels};
 pub(crate) use conv::Kernel;
-pub use conv::{Border, Conv, ConvInput, ConvSpec, Enlarge, conv};
+pub use conv::{Border, ChannelNorm, Conv, ConvInput, ConvSpec, Enlarge, conv, conv_norm};
 pub use elementwise::{activate, add, mix, multiply, scale};
 pub use embedding::{Embedding, embedding};
 pub use flow::{correlation, enlarge_flow, halve, surroundings};

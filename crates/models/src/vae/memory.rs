@@ -101,8 +101,18 @@ impl Pass<'_> {
         residual: Option<&Tensor>,
         activation: Activation,
     ) -> scope_engine::Result<Tensor> {
+        self.with_past(x, layer, |past| conv(x, layer, &ConvInput { past, residual, activation }))
+    }
+
+    /// Whatever `run` makes of `x` and of the frames that the layer remembers.
+    pub(super) fn with_past<T>(
+        &mut self,
+        x: &Tensor,
+        layer: &Conv,
+        run: impl FnOnce(Option<&Tensor>) -> scope_engine::Result<T>,
+    ) -> scope_engine::Result<T> {
         let slot = self.slot();
-        let out = conv(x, layer, &ConvInput { past: slot.as_ref(), residual, activation })?;
+        let out = run(slot.as_ref())?;
         *slot = Some(newest(slot.take(), x, layer.spec().before)?);
         Ok(out)
     }

@@ -12,7 +12,7 @@ use scope_engine::{
     ops::{self, Activation, Conv, ConvSpec, Linear},
 };
 
-use self::layers::{Attention, Downsample, Residual, Upsample};
+use self::layers::{Attention, Downsample, Residual, Stream, Upsample, Wants};
 use super::{
     DecoderMemory, EncoderMemory, LatentScale, Parts, Statistics, VaeError, VideoAutoencoder, check, joined,
     memory::Pass,
@@ -294,10 +294,14 @@ impl Middle {
         ))
     }
 
-    fn run(&self, pass: &mut Pass<'_>, x: &Tensor) -> scope_engine::Result<Tensor> {
-        let x = self.0.run(pass, x)?;
+    fn wants(&self) -> Wants<'_> {
+        self.0.wants()
+    }
+
+    fn run(&self, pass: &mut Pass<'_>, x: Stream, wants: Wants<'_>) -> scope_engine::Result<Stream> {
+        let x = self.0.run(pass, x, Wants::Plain)?.x;
         let x = self.1.run(&x)?;
-        self.2.run(pass, &x)
+        self.2.run(pass, x.into(), wants)
     }
 }
 
@@ -315,9 +319,12 @@ impl Head {
         Ok(Self { gamma, conv })
     }
 
-    fn run(&self, pass: &mut Pass<'_>, x: &Tensor) -> scope_engine::Result<Tensor> {
-        let x = ops::channel_norm(x, &self.gamma, true)?;
-        pass.conv(&x, &self.conv, None, Activation::None)
+    fn wants(&self) -> Wants<'_> {
+        Wants::Normed(&self.gamma)
+    }
+
+    fn run(&self, pass: &mut Pass<'_>, normed: &Tensor) -> scope_engine::Result<Tensor> {
+        pass.conv(normed, &self.conv, None, Activation::None)
     }
 }
 
@@ -326,6 +333,15 @@ impl Head {
 enum Down {
     Block(Residual),
     Half(Downsample),
+}
+
+impl Down {
+    fn wants(&self) -> Wants<'_> {
+        match self {
+            Self::Block(block) => block.wants(),
+            Self::Half(_) => Wants::Plain,
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -360,15 +376,16 @@ impl Encoder {
     }
 
     fn run(&self, pass: &mut Pass<'_>, pixels: &Tensor) -> scope_engine::Result<Tensor> {
-        let mut x = pass.conv(pixels, &self.stem, None, Activation::None)?;
-        for layer in &self.layers {
+        let wants = |index: usize| self.layers.get(index).map_or(self.middle.wants(), Down::wants);
+        let mut x = wants(0).of_causal(pass, pixels, &self.stem, None)?;
+        for (index, layer) in self.layers.iter().enumerate() {
             x = match layer {
-                Down::Block(block) => block.run(pass, &x)?,
-                Down::Half(half) => half.run(pass, &x)?,
+                Down::Block(block) => block.run(pass, x, wants(index + 1))?,
+                Down::Half(half) => half.run(pass, &x.x, wants(index + 1))?,
             };
         }
-        let x = self.middle.run(pass, &x)?;
-        self.head.run(pass, &x)
+        let x = self.middle.run(pass, x, self.head.wants())?;
+        self.head.run(pass, &x.x)
     }
 }
 
@@ -377,6 +394,15 @@ impl Encoder {
 enum Up {
     Block(Residual),
     Double(Upsample),
+}
+
+impl Up {
+    fn wants(&self) -> Wants<'_> {
+        match self {
+            Self::Block(block) => block.wants(),
+            Self::Double(_) => Wants::Plain,
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -414,15 +440,16 @@ impl Decoder {
     }
 
     fn run(&self, pass: &mut Pass<'_>, latent: &Tensor) -> scope_engine::Result<Tensor> {
-        let x = pass.conv(latent, &self.stem, None, Activation::None)?;
-        let mut x = self.middle.run(pass, &x)?;
-        for layer in &self.layers {
+        let wants = |index: usize| self.layers.get(index).map_or(self.head.wants(), Up::wants);
+        let x = self.middle.wants().of_causal(pass, latent, &self.stem, None)?;
+        let mut x = self.middle.run(pass, x, wants(0))?;
+        for (index, layer) in self.layers.iter().enumerate() {
             x = match layer {
-                Up::Block(block) => block.run(pass, &x)?,
-                Up::Double(double) => double.run(pass, &x)?,
+                Up::Block(block) => block.run(pass, x, wants(index + 1))?,
+                Up::Double(double) => double.run(pass, x.x, wants(index + 1))?,
             };
         }
-        self.head.run(pass, &x)
+        self.head.run(pass, &x.x)
     }
 }
 

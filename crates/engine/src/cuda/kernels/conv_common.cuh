@@ -218,16 +218,24 @@ struct Finish {
             residual[i] = load_if(wanted && first() + i * 16 < job.outputs, job.residual + at + first() + i * 16);
     }
 
-    // Channels 16 i to 16 i + 15: the lane's pair of the first eight and its pair of the second. Neighbouring lanes
-    // trade pairs, so that each stores eight bytes and four lanes fill a sector of 32.
-    __device__ __forceinline__ void run(const Conv& job, int i, float first0, float first1, float second0,
-                                        float second1) const {
+    // Channels 16 i to 16 i + 15 and their residual: the lane's pair of the first eight and its pair of the second.
+    // Neighbouring lanes trade pairs, so that each has four channels, from first() + 16 i.
+    __device__ __forceinline__ void gather(int i, float first0, float first1, float second0, float second1,
+                                           float (&sums)[4]) const {
         const bool odd = threadIdx.x % 2;
         const float got0 = __shfl_xor_sync(0xffffffffu, odd ? first0 : second0, 1);
         const float got1 = __shfl_xor_sync(0xffffffffu, odd ? first1 : second1, 1);
-        float sums[4] = {odd ? got0 : first0, odd ? got1 : first1, odd ? second0 : got0, odd ? second1 : got1};
+        sums[0] = odd ? got0 : first0, sums[1] = odd ? got1 : first1;
+        sums[2] = odd ? second0 : got0, sums[3] = odd ? second1 : got1;
         sums[0] += __uint_as_float(residual[i].x << 16), sums[1] += __uint_as_float(residual[i].x & 0xffff0000u);
         sums[2] += __uint_as_float(residual[i].y << 16), sums[3] += __uint_as_float(residual[i].y & 0xffff0000u);
+    }
+
+    // The end of these: each lane stores eight bytes, and four lanes fill a sector of 32.
+    __device__ __forceinline__ void run(const Conv& job, int i, float first0, float first1, float second0,
+                                        float second1) const {
+        float sums[4];
+        gather(i, first0, first1, second0, second1, sums);
 #pragma unroll
         for (int j = 0; j < 4; ++j) sums[j] = activate(sums[j], job.activation, job.slope);
         const int to = first() + i * 16;

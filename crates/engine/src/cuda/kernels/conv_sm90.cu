@@ -31,8 +31,12 @@
 // second three are not read, and below 64 the first; any map will do. The same holds for `past` without past
 // frames.
 //
+// With NORM a second result is Wan's norm of the first, over the channels of each pixel, and SiLU. All of these are
+// then in one tile, TILE_N of them, and the lanes that have a pixel add up its squares. The first result is rounded
+// as it is stored, and not stored where `out` is null.
+//
 // Defines: TILE_H, TILE_W (multiples of 8), TILE_N (16, 32, 64, 96, 128 or 192), GROUPS, BOXES (default 2) and
-// WEIGHTS (stages of the rings), BLOCKS (for each multiprocessor, default 1).
+// WEIGHTS (stages of the rings), BLOCKS (for each multiprocessor, default 1), NORM (with ACTIVATION 0).
 
 #ifndef BOXES
 #define BOXES 2
@@ -56,6 +60,12 @@
 
 // Parts whose residual waits in registers.
 #define HELD (GROUPS == 3 ? 2 : MATRICES * 2 * PARTS)
+
+// What is behind the convolution with NORM, and null without.
+struct Norm {
+    const float* gamma;  // byte 0: [TILE_N]
+    Value* out;          // 8: of the result's shape
+};  // 16 bytes
 
 // Barriers of the two rings: full ones count bytes, empty ones consumer warps.
 struct Barriers {
@@ -89,6 +99,28 @@ __device__ __forceinline__ Tile tile_of(const Conv& job, int index) {
     tile.row = index / wide * TILE_H;
     return tile;
 }
+
+#ifdef NORM
+__device__ __forceinline__ float low_of(u32 pair) {
+    return __uint_as_float(pair << 16);
+}
+
+__device__ __forceinline__ float high_of(u32 pair) {
+    return __uint_as_float(pair & 0xffff0000u);
+}
+
+__device__ __forceinline__ void add_squares(float& squares, u32 pair) {
+    squares += low_of(pair) * low_of(pair) + high_of(pair) * high_of(pair);
+}
+
+// x sigmoid(x) in few instructions: the tensor cores wait meanwhile.
+__device__ __forceinline__ float silu_of(float x) {
+    float power, sigmoid;
+    asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(power) : "f"(x * -1.4426950408889634f));
+    asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(sigmoid) : "f"(1.0f + power));
+    return x * sigmoid;
+}
+#endif
 
 struct Rings {
     Barriers* barriers;
@@ -276,9 +308,62 @@ struct Consumer {
             }
         }
     }
+
+#ifdef NORM
+    // The same with the norm behind it. `gamma` is in shared memory.
+    __device__ __forceinline__ void finish_normed(const Conv& job, const Norm& norm, const float* gamma,
+                                                  const Tile& tile, float (&sums)[MATRICES][SUMS],
+                                                  Finish<PART> (&held)[HELD]) {
+#pragma unroll
+        for (int line = 0; line < MATRICES * 2; ++line) {
+            uint2 rounded[TILE_N / 16];  // four channels each
+            const int begin = line * PARTS;
+            const long long at = held[begin % HELD].at;
+            const int first = held[begin % HELD].first();
+            float squares = 0.0f;
+#pragma unroll
+            for (int p = begin; p < begin + PARTS; ++p) {
+                const Finish<PART>& end = held[p % HELD];
+#pragma unroll
+                for (int n = 0; n < PART; n += 16) {
+                    const float* eights = &sums[line / 2][(p % PARTS * PART + n) / 2 + line % 2 * 2];
+                    uint2& four = rounded[(p % PARTS * PART + n) / 16];
+                    float values[4];
+                    end.gather(n / 16, eights[0], eights[1], eights[4], eights[5], values);
+                    four = {pack(values[0], values[1]), pack(values[2], values[3])};
+                    store_if(job.out && at >= 0, job.out + at + end.first() + n, four.x, four.y);
+                    add_squares(squares, four.x), add_squares(squares, four.y);
+                    // One four after the other, as there are no registers for several on their way.
+                    __syncwarp();
+                }
+            }
+            // Pairs stay pairs until they are needed again, for the same reason.
+#pragma unroll
+            for (int i = 0; i < TILE_N / 16; ++i) asm volatile("" : "+r"(rounded[i].x), "+r"(rounded[i].y));
+            // The next residual arrives while this line is finished.
+#pragma unroll
+            for (int p = begin; p < begin + PARTS; ++p)
+                if (p + HELD < MATRICES * 2 * PARTS) held[p % HELD] = part(job, tile, p + HELD);
+            squares += __shfl_xor_sync(0xffffffffu, squares, 1);
+            squares += __shfl_xor_sync(0xffffffffu, squares, 2);
+            const float scale = sqrtf((float)TILE_N) / fmaxf(sqrtf(squares), 1e-12f);
+#pragma unroll
+            for (int i = 0; i < TILE_N / 16; ++i) {
+                const int channel = first + i * 16;
+                const float4 factors = *(const float4*)(gamma + channel);
+                const u32 low = pack(silu_of(low_of(rounded[i].x) * scale * factors.x),
+                                     silu_of(high_of(rounded[i].x) * scale * factors.y));
+                const u32 high = pack(silu_of(low_of(rounded[i].y) * scale * factors.z),
+                                      silu_of(high_of(rounded[i].y) * scale * factors.w));
+                store_if(at >= 0, norm.out + at + channel, low, high);
+            }
+        }
+    }
+#endif
 };
 
-__device__ __forceinline__ void consume(const Conv& job, const Rings& rings, int group) {
+__device__ __forceinline__ void consume(const Conv& job, const Norm& norm, const float* gamma, const Rings& rings,
+                                        int group) {
     Consumer consumer;
     consumer.rings = rings;
     consumer.group = group;
@@ -304,10 +389,14 @@ __device__ __forceinline__ void consume(const Conv& job, const Rings& rings, int
         wait_products<0>(sums);
         consumer.release(consumer.used_weights);
         consumer.release(consumer.used_box);
+#ifdef NORM
+        consumer.finish_normed(job, norm, gamma, tile, sums, held);
+#else
         if (job.outputs % 4)
             consumer.finish_tile<true>(job, tile, sums, held);
         else
             consumer.finish_tile<false>(job, tile, sums, held);
+#endif
     }
 }
 
@@ -315,9 +404,15 @@ extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS)
     conv_sm90(const __grid_constant__ TensorMap x, const __grid_constant__ TensorMap past,
               const __grid_constant__ TensorMap weights, const __grid_constant__ TensorMap x_tail,
               const __grid_constant__ TensorMap past_tail, const __grid_constant__ TensorMap weights_tail,
-              const __grid_constant__ Conv job) {
+              const __grid_constant__ Conv job, const __grid_constant__ Norm norm) {
     extern __shared__ unsigned char memory[];
     __shared__ Barriers barriers;
+    const float* factors = 0;
+#ifdef NORM
+    __shared__ alignas(16) float gamma[TILE_N];
+    for (int i = threadIdx.x; i < TILE_N; i += THREADS) gamma[i] = norm.gamma[i];
+    factors = gamma;
+#endif
     Rings rings;
     rings.barriers = &barriers;
     const int box_pixels = box_height(job) * box_width(job);
@@ -340,6 +435,6 @@ extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS)
             Producer{rings, box_pixels}.run(job, {&x, &past, &weights}, {&x_tail, &past_tail, &weights_tail});
     } else {
         set_registers<true, REGISTERS_CONSUMER>();
-        consume(job, rings, warp / 4);
+        consume(job, norm, factors, rings, warp / 4);
     }
 }

@@ -118,17 +118,31 @@ const _: () = assert!(size_of::<KernelJob>() == 144);
 
 impl Argument for KernelJob {}
 
+/// The norm behind a convolution as the kernel takes it; see `conv_sm90.cu`.
+#[derive(Clone, Copy, Default)]
+#[repr(C)]
+struct KernelNorm {
+    gamma: u64,
+    out: u64,
+}
+
+impl Argument for KernelNorm {}
+
+/// [`KernelJob::activation`] of no activation.
+const NO_ACTIVATION: i32 = 0;
+/// Variants of a tile, one for each activation that it has code for: see `by_activation!`.
+const ACTIVATIONS: usize = 3;
+
 impl KernelJob {
-    /// The variant of a tile for the job's activation: see `by_activation!`.
+    /// The variant of a tile for the job's activation.
     fn of_activation(&self, tile: usize) -> usize {
-        const NONE: i32 = 0;
         const RELU: i32 = 4;
         let of_tile = match self.activation {
-            NONE => 0,
+            NO_ACTIVATION => 0,
             RELU => 1,
             _ => 2,
         };
-        3 * tile + of_tile
+        ACTIVATIONS * tile + of_tile
     }
 
     fn phases(&self) -> usize {
@@ -184,6 +198,8 @@ const HOPPER_TILES: [HopperTile; 8] = [
 ];
 /// The variant for kernels of a single pixel, which use each box once, so that more of them have to be on their way.
 const SINGLE_TAP: usize = 1;
+/// The tiles that may have a norm behind them: their variants come after all others.
+const NORM_TILES: [usize; 3] = [0, 2, 4];
 /// Input channels of which Hopper's kernels make something.
 const LEAST_CHANNELS: usize = 16;
 
@@ -231,28 +247,100 @@ const HOPPER_SHARED_BYTES: usize = (227 << 10) - 1024;
 /// The longest step that the copy engine takes.
 const LONGEST_STEP: usize = 8;
 
+/// Which kernel makes a convolution.
+enum Choice {
+    Few,
+    /// `conv_sm90` with this tile.
+    Hopper(usize),
+    Portable,
+}
+
+/// What a convolution reads, in the types that kernels take; alive until the kernel is on its way.
+struct Inputs {
+    x: Tensor,
+    past: Option<Tensor>,
+    residual: Option<Tensor>,
+}
+
 impl Cuda {
     pub(crate) fn conv(&self, op: &'static str, layer: &CudaConv, job: &ConvJob<'_>) -> Result<Tensor> {
-        let x = self.activations(op, job.x)?;
-        let past = job.past.filter(|past| past.dim(0) > 0);
-        let past = past.map(|past| self.activations(op, past)).transpose()?;
-        let residual = job.residual.map(|residual| self.activations(op, residual)).transpose()?;
         let out = self.empty(shape_of(op, &job.out)?)?;
         if out.shape().numel() == 0 {
             return Ok(out);
         }
+        let inputs = self.conv_inputs(op, job)?;
+        let kernel = KernelJob { out: self.address(op, &out)?, ..self.conv_job(op, layer, job, &inputs)? };
+        match self.choose_conv(job.spec, &kernel) {
+            Choice::Few => self.few_conv(&kernel)?,
+            Choice::Hopper(tile) => self.hopper_conv(&kernel, tile, None)?,
+            Choice::Portable => self.portable_conv(&kernel, job.spec.border == Border::Reflect)?,
+        }
+        Ok(out)
+    }
+
+    /// The result of a convolution if it is to be kept, and behind the norm of Wan's autoencoder and SiLU; `None` where no
+    /// kernel does both at once.
+    pub(crate) fn conv_norm(
+        &self,
+        op: &'static str,
+        layer: &CudaConv,
+        job: &ConvJob<'_>,
+        gamma: &Tensor,
+        keep: bool,
+    ) -> Result<Option<(Option<Tensor>, Tensor)>> {
+        let shape = shape_of(op, &job.out)?;
+        if shape.numel() == 0 {
+            return Ok(None);
+        }
+        let inputs = self.conv_inputs(op, job)?;
+        let kernel = self.conv_job(op, layer, job, &inputs)?;
+        let Choice::Hopper(tile) = self.choose_conv(job.spec, &kernel) else { return Ok(None) };
+        // A pixel's channels must be in one tile, and fill it.
+        if !NORM_TILES.contains(&tile)
+            || HOPPER_TILES[tile].channels != job.out[3]
+            || kernel.activation != NO_ACTIVATION
+        {
+            return Ok(None);
+        }
+        let gamma = self.singles(op, gamma)?;
+        let normed = self.empty(shape)?;
+        let plain = keep.then(|| self.empty(shape)).transpose()?;
+        let out = plain.as_ref().map_or(Ok(0), |plain| self.address(op, plain))?;
+        let norm = KernelNorm { gamma: self.address(op, &gamma)?, out: self.address(op, &normed)? };
+        self.hopper_conv(&KernelJob { out, ..kernel }, tile, Some(norm))?;
+        Ok(Some((plain, normed)))
+    }
+
+    fn conv_inputs(&self, op: &'static str, job: &ConvJob<'_>) -> Result<Inputs> {
+        let activations =
+            |tensor: Option<&Tensor>| tensor.map(|tensor| self.activations(op, tensor)).transpose();
+        Ok(Inputs {
+            x: self.activations(op, job.x)?,
+            past: activations(job.past.filter(|past| past.dim(0) > 0))?,
+            residual: activations(job.residual)?,
+        })
+    }
+
+    /// The job without a place for its result.
+    fn conv_job(
+        &self,
+        op: &'static str,
+        layer: &CudaConv,
+        job: &ConvJob<'_>,
+        Inputs { x, past, residual }: &Inputs,
+    ) -> Result<KernelJob> {
         let spec = job.spec;
         let address = |tensor: Option<&Tensor>| tensor.map_or(Ok(0), |tensor| self.address(op, tensor));
         let (activation, slope) = activation_code(job.activation);
         let [frames, height, width, outputs] = job.out.map(|size| size as i32);
         let (scale, groups) = (job.scale as i32, spec.frames_out as i32);
-        let kernel = KernelJob {
-            x: address(Some(&x))?,
+        Ok(KernelJob {
+            x: address(Some(x))?,
             past: address(past.as_ref())?,
             weights: address(Some(&layer.rows))?,
             bias: address(layer.bias.as_ref())?,
             residual: address(residual.as_ref())?,
-            out: address(Some(&out))?,
+            out: 0,
             frames: x.dim(0) as i32,
             past_frames: past.as_ref().map_or(0, |past| past.dim(0)) as i32,
             height: x.dim(1) as i32,
@@ -273,28 +361,27 @@ impl Cuda {
             outputs,
             pitch: layer.rows.dim(1) as i32,
             slope,
-        };
-        let reflects = spec.border == Border::Reflect;
+        })
+    }
+
+    fn choose_conv(&self, spec: &ConvSpec, job: &KernelJob) -> Choice {
         let is_hopper = self.properties().capability == [9, 0] && self.arithmetic() == Arithmetic::Bf16;
-        if is_hopper
-            && !reflects
-            && spec.stride <= LONGEST_STEP
-            && x.dim(3).is_multiple_of(ROW_ELEMENTS)
-            && x.dim(3) >= LEAST_CHANNELS
+        let [channels, outputs] = [job.channels, job.outputs].map(|count| count as usize);
+        let taps = job.taps.map(|count| count as usize);
+        if !is_hopper
+            || spec.border == Border::Reflect
+            || spec.stride > LONGEST_STEP
+            || !channels.is_multiple_of(ROW_ELEMENTS)
+            || channels < LEAST_CHANNELS
         {
-            let few = layer.taps[0] * layer.taps[1] * job.out[3] <= FEW_CHANNELS;
-            let fits = (0..2).all(|axis| layer.taps[axis] <= FEW_BOX[axis]);
-            if few && fits && kernel.phases() == 1 && spec.stride == 1 {
-                self.few_conv(&kernel)?;
-                return Ok(out);
-            }
-            if let Some(variant) = self.hopper_tile(&kernel) {
-                self.hopper_conv(&kernel, variant)?;
-                return Ok(out);
-            }
+            return Choice::Portable;
         }
-        self.portable_conv(&kernel, reflects)?;
-        Ok(out)
+        let few = taps[0] * taps[1] * outputs <= FEW_CHANNELS;
+        let fits = (0..2).all(|axis| taps[axis] <= FEW_BOX[axis]);
+        if few && fits && job.phases() == 1 && spec.stride == 1 {
+            return Choice::Few;
+        }
+        self.hopper_tile(job).map_or(Choice::Portable, Choice::Hopper)
     }
 
     fn portable_conv(&self, job: &KernelJob, reflects: bool) -> Result<()> {
@@ -333,8 +420,8 @@ impl Cuda {
         usable.min_by(|a, b| a.1.total_cmp(&b.1)).map(|(index, _)| index)
     }
 
-    fn hopper_conv(&self, job: &KernelJob, variant: usize) -> Result<()> {
-        let tile = &HOPPER_TILES[variant];
+    fn hopper_conv(&self, job: &KernelJob, index: usize, norm: Option<KernelNorm>) -> Result<()> {
+        let tile = &HOPPER_TILES[index];
         let (channels, outputs) = (job.channels as usize, job.outputs as usize);
         let taps = (job.kernel_frames * job.taps[0] * job.taps[1]) as usize;
         // Channels come 64 at a time and the rest 32 at a time.
@@ -356,15 +443,17 @@ impl Cuda {
         let threads = (tile.groups * 128 + 128) as u32;
         let shared_bytes = tile.shared_bytes(job) as u32;
         let grid = Grid { shared_bytes, ..Grid::blocks(tile.tiles(job).min(resident), threads) };
-        let variant = job.of_activation(variant);
-        let arguments = (x, past, weights, x_tail, past_tail, weights_tail);
+        let of_norm = NORM_TILES.iter().position(|tile| *tile == index).filter(|_| norm.is_some());
+        let variant = of_norm
+            .map_or_else(|| job.of_activation(index), |normed| ACTIVATIONS * HOPPER_TILES.len() + normed);
+        let norm = norm.unwrap_or_default();
         launch_variant!(
             self,
             CONV_SM90,
             variant,
             "conv_sm90",
             grid,
-            [arguments.0, arguments.1, arguments.2, arguments.3, arguments.4, arguments.5, *job]
+            [x, past, weights, x_tail, past_tail, weights_tail, *job, norm]
         )
     }
 

@@ -2,13 +2,83 @@
 
 use scope_engine::{
     Tensor,
-    ops::{self, Activation, AttentionOptions, Conv, ConvInput, ConvSpec, Enlarge, Gain, Keys, Linear, conv},
+    ops::{
+        self, Activation, AttentionOptions, ChannelNorm, Conv, ConvInput, ConvSpec, Enlarge, Gain, Keys,
+        Linear, conv, conv_norm,
+    },
 };
 
 use smallvec::SmallVec;
 
 use super::super::memory::{Pass, newest};
 use crate::weights::{Loader, WeightError};
+
+/// What a layer wants of the one in front of it, whose last convolution makes it all at once.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Wants<'a> {
+    /// The pictures as they are.
+    Plain,
+    /// Those, and behind a norm with these factors and SiLU.
+    Both(&'a Tensor),
+    /// Behind norm and SiLU alone.
+    Normed(&'a Tensor),
+}
+
+/// What goes from layer to layer.
+#[derive(Debug)]
+pub(super) struct Stream {
+    /// The pictures; behind norm and SiLU if only that was wanted.
+    pub(super) x: Tensor,
+    /// Those behind norm and SiLU, if that was wanted too.
+    normed: Option<Tensor>,
+}
+
+impl From<Tensor> for Stream {
+    fn from(x: Tensor) -> Self {
+        Self { x, normed: None }
+    }
+}
+
+impl Wants<'_> {
+    /// What is wanted of a convolution's result.
+    fn of_conv(self, x: &Tensor, layer: &Conv, input: &ConvInput<'_>) -> scope_engine::Result<Stream> {
+        let (gamma, keep) = match self {
+            Self::Plain => return Ok(conv(x, layer, input)?.into()),
+            Self::Both(gamma) => (gamma, true),
+            Self::Normed(gamma) => (gamma, false),
+        };
+        let (plain, normed) = conv_norm(x, layer, input, &ChannelNorm { gamma, silu: true }, keep)?;
+        Ok(match plain {
+            Some(x) => Stream { x, normed: Some(normed) },
+            None => normed.into(),
+        })
+    }
+
+    /// The same for a convolution that remembers frames.
+    pub(super) fn of_causal(
+        self,
+        pass: &mut Pass<'_>,
+        x: &Tensor,
+        layer: &Conv,
+        residual: Option<&Tensor>,
+    ) -> scope_engine::Result<Stream> {
+        pass.with_past(x, layer, |past| {
+            self.of_conv(x, layer, &ConvInput { past, residual, activation: Activation::None })
+        })
+    }
+
+    /// The same of pictures that are there already.
+    fn of(self, x: Tensor) -> scope_engine::Result<Stream> {
+        Ok(match self {
+            Self::Plain => x.into(),
+            Self::Both(gamma) => {
+                let normed = ops::channel_norm(&x, gamma, true)?;
+                Stream { x, normed: Some(normed) }
+            }
+            Self::Normed(gamma) => ops::channel_norm(&x, gamma, true)?.into(),
+        })
+    }
+}
 
 /// Two causal 3×3×3 convolutions, each behind norm and SiLU, beside a shortcut.
 #[derive(Debug)]
@@ -37,16 +107,27 @@ impl Residual {
         })
     }
 
-    pub(super) fn run(&self, pass: &mut Pass<'_>, x: &Tensor) -> scope_engine::Result<Tensor> {
+    pub(super) fn wants(&self) -> Wants<'_> {
+        Wants::Both(&self.gammas[0])
+    }
+
+    pub(super) fn run(
+        &self,
+        pass: &mut Pass<'_>,
+        Stream { x, normed }: Stream,
+        wants: Wants<'_>,
+    ) -> scope_engine::Result<Stream> {
         let [first, second] = &self.convs;
-        let hidden = ops::channel_norm(x, &self.gammas[0], true)?;
-        let hidden = pass.conv(&hidden, first, None, Activation::None)?;
-        let hidden = ops::channel_norm(&hidden, &self.gammas[1], true)?;
-        let shortcut = match &self.shortcut {
-            None => x.clone(),
-            Some(shortcut) => conv(x, shortcut, &ConvInput::default())?,
+        let normed = match normed {
+            Some(normed) => normed,
+            None => ops::channel_norm(&x, &self.gammas[0], true)?,
         };
-        pass.conv(&hidden, second, Some(&shortcut), Activation::None)
+        let hidden = Wants::Normed(&self.gammas[1]).of_causal(pass, &normed, first, None)?.x;
+        let shortcut = match &self.shortcut {
+            None => x,
+            Some(shortcut) => conv(&x, shortcut, &ConvInput::default())?,
+        };
+        wants.of_causal(pass, &hidden, second, Some(&shortcut))
     }
 }
 
@@ -116,16 +197,19 @@ impl Downsample {
         Ok(Self { space: loader.at("resample").at(1).conv([channels; 2], space)?, time })
     }
 
-    pub(super) fn run(&self, pass: &mut Pass<'_>, x: &Tensor) -> scope_engine::Result<Tensor> {
+    pub(super) fn run(
+        &self,
+        pass: &mut Pass<'_>,
+        x: &Tensor,
+        wants: Wants<'_>,
+    ) -> scope_engine::Result<Stream> {
+        let Some(time) = &self.time else { return wants.of_conv(x, &self.space, &ConvInput::default()) };
         let x = conv(x, &self.space, &ConvInput::default())?;
-        match &self.time {
-            None => Ok(x),
-            Some(_) if pass.first => {
-                *pass.slot() = Some(newest(None, &x, 1)?);
-                Ok(x)
-            }
-            Some(time) => pass.conv(&x, time, None, Activation::None),
+        if pass.first {
+            *pass.slot() = Some(newest(None, &x, 1)?);
+            return wants.of(x);
         }
+        wants.of_causal(pass, &x, time, None)
     }
 }
 
@@ -152,16 +236,21 @@ impl Upsample {
         Ok(Self { time, space: loader.at("resample").at(1).conv([channels, channels / 2], space)? })
     }
 
-    pub(super) fn run(&self, pass: &mut Pass<'_>, x: &Tensor) -> scope_engine::Result<Tensor> {
+    pub(super) fn run(
+        &self,
+        pass: &mut Pass<'_>,
+        x: Tensor,
+        wants: Wants<'_>,
+    ) -> scope_engine::Result<Stream> {
         let x = match &self.time {
-            None => x.clone(),
+            None => x,
             // The first latent is a single frame, and the second sees zeros before it, as in training.
             Some(_) if pass.first => {
                 *pass.slot() = None;
-                x.clone()
+                x
             }
-            Some(time) => pass.conv(x, time, None, Activation::None)?,
+            Some(time) => pass.conv(&x, time, None, Activation::None)?,
         };
-        conv(&x, &self.space, &ConvInput::default())
+        wants.of_conv(&x, &self.space, &ConvInput::default())
     }
 }
