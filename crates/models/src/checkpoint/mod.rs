@@ -25,6 +25,7 @@ mod tests;
 mod torch;
 mod view;
 
+pub(crate) use decode::widen_e4m3;
 pub use description::{ExpectedTensor, Extent, Linear, Mismatch, NetworkDescription, Unexpected};
 pub use dtype::FileDType;
 pub(crate) use error::shown;
@@ -32,8 +33,9 @@ pub use error::{CheckpointError, CheckpointProblem, NameList};
 pub use selection::{Selection, Unwrap};
 pub use view::TensorView;
 
-use crate::weights::{TensorSource, WeightError};
+use crate::weights::{Numbers, TensorSource, WeightError};
 use map::FileBytes;
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::Path;
@@ -217,8 +219,17 @@ impl TensorSource for Checkpoint {
         self.find(name).map(|tensor| tensor.to_f32()).ok_or_else(|| WeightError::Missing(shown(name)))
     }
 
-    fn read_bf16(&self, name: &str) -> Result<Vec<half::bf16>, WeightError> {
-        self.find(name).map(|tensor| tensor.to_bf16()).ok_or_else(|| WeightError::Missing(shown(name)))
+    fn is_e4m3(&self, name: &str) -> bool {
+        self.find(name).is_some_and(|tensor| tensor.dtype() == FileDType::F8E4M3)
+    }
+
+    fn numbers(&self, name: &str) -> Result<Numbers<'_>, WeightError> {
+        let tensor = self.find(name).ok_or_else(|| WeightError::Missing(shown(name)))?;
+        Ok(match (tensor.dtype(), tensor.bf16s()) {
+            (FileDType::F8E4M3, _) => Numbers::F8E4M3(tensor.bytes()),
+            (_, Some(values)) => Numbers::Bf16(Cow::Borrowed(values)),
+            (_, None) => Numbers::Bf16(Cow::Owned(tensor.to_bf16())),
+        })
     }
 }
 

@@ -7,7 +7,7 @@ use half::bf16;
 use super::keys::LoraFile;
 use crate::{
     wan::WanTransformer,
-    weights::{Loader, TensorSource, WeightError},
+    weights::{Loader, Numbers, TensorSource, WeightError},
 };
 
 /// Weights with adapters added: `W + Σ strength · scale · (b · a)`, computed as each weight is read.
@@ -63,11 +63,15 @@ impl TensorSource for Merged<'_> {
         Ok(weight)
     }
 
-    fn read_bf16(&self, name: &str) -> Result<Vec<bf16>, WeightError> {
+    fn is_e4m3(&self, name: &str) -> bool {
+        !self.deltas.contains_key(name) && self.base.is_e4m3(name)
+    }
+
+    fn numbers(&self, name: &str) -> Result<Numbers<'_>, WeightError> {
         if self.deltas.contains_key(name) {
-            return Ok(self.read(name)?.into_iter().map(bf16::from_f32).collect());
+            return Ok(Numbers::Bf16(self.read(name)?.into_iter().map(bf16::from_f32).collect()));
         }
-        self.base.read_bf16(name)
+        self.base.numbers(name)
     }
 }
 
