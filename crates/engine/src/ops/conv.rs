@@ -2,6 +2,7 @@
 
 use crate::{
     Cpu, Device, Result, Tensor,
+    convert::f32_from_f8e4m3,
     cpu::{
         conv::{Job, MAX_FRAMES, Matrix, Phase},
         dots::{Dots, MAX_COLUMNS},
@@ -314,6 +315,7 @@ fn kernel(
         match weights {
             Weights::F32(values) => values[at],
             Weights::Bf16(values) => values[at].to_f32(),
+            Weights::F8E4M3(values) => f32_from_f8e4m3(values[at]),
             Weights::Int8 { values, scales } => f32::from(values[at]) * scales[row],
         }
     };
@@ -345,7 +347,7 @@ fn phase(
     let depth = spec.kernel[0] * taps[0] * taps[1] * inputs;
     let matrix = if count <= MAX_COLUMNS {
         Matrix::Dots(Dots { data: matrix.into(), columns: count, depth })
-    } else if matches!(weights, Weights::Bf16(_)) && spec.enlarge != Enlarge::Nearest2 {
+    } else if matches!(weights, Weights::Bf16(_) | Weights::F8E4M3(_)) && spec.enlarge != Enlarge::Nearest2 {
         let matrix: Vec<_> = matrix.iter().map(|&value| half::bf16::from_f32(value)).collect();
         Matrix::Panels(Panels::from_bf16(cpu, &matrix, count, depth)?)
     } else {
