@@ -160,13 +160,21 @@ pub struct Loader<'a> {
     source: &'a dyn TensorSource,
     device: &'a Device,
     precision: Precision,
+    keeps_e4m3: bool,
     prefix: String,
 }
 
 impl<'a> Loader<'a> {
     /// A loader of all tensors of `source`, for layers on `device`.
     pub fn new(source: &'a dyn TensorSource, device: &'a Device, precision: Precision) -> Self {
-        Self { source, device, precision, prefix: String::new() }
+        Self { source, device, precision, keeps_e4m3: false, prefix: String::new() }
+    }
+
+    /// The same for layers that are seldom used: where numbers are kept as bf16, those that the source holds in e4m3 stay in
+    /// it on a GPU that computes in bf16. The results are the same bits, the memory is half, and every use widens them again.
+    #[must_use]
+    pub fn keeping_e4m3(&self) -> Self {
+        Self { keeps_e4m3: computes_in_bf16(self.device), ..self.clone() }
     }
 
     /// The loader of the tensors below `name`: `loader.at("blocks").at(3)` is `blocks.3.…`.
@@ -218,6 +226,12 @@ impl<'a> Loader<'a> {
         self.numbers(name, expected).map(Numbers::into_bf16)
     }
 
+    /// In the type in which they will be kept.
+    fn kept(&self, name: &str, expected: &[usize]) -> Result<Numbers<'a>, WeightError> {
+        let numbers = self.numbers(name, expected)?;
+        Ok(if self.keeps_e4m3 { numbers } else { Numbers::Bf16(numbers.into_bf16()) })
+    }
+
     /// The full name of a tensor, if it has this shape.
     fn checked(&self, name: &str, expected: &[usize]) -> Result<String, WeightError> {
         let found = self.shape(name)?;
@@ -260,8 +274,8 @@ impl<'a> Loader<'a> {
                 self.linear_from(&self.values("weight", &shape)?, shape, bias)
             }
             Precision::Bf16 | Precision::F8E4M3 => {
-                let values = self.values_bf16("weight", &shape)?;
-                Ok(Linear::new(self.device, Weights::Bf16(&values), shape, bias)?)
+                let numbers = self.kept("weight", &shape)?;
+                Ok(Linear::new(self.device, weights(&numbers), shape, bias)?)
             }
         }
     }
@@ -298,8 +312,7 @@ impl<'a> Loader<'a> {
     /// that takes longer than it saves but where an operator before the layer does it on its way ([`Loader::layer_for_fp8`]):
     /// there, other layers stay in bf16, which is more exact. In `f32` it is reproduced, for comparisons.
     fn quantises(&self, shape: [usize; 2]) -> bool {
-        let fast = matches!(self.device, Device::Cuda(cuda) if cuda.arithmetic() == Arithmetic::Bf16);
-        self.precision == Precision::F8E4M3 && is_quantisable(shape) && !fast
+        self.precision == Precision::F8E4M3 && is_quantisable(shape) && !computes_in_bf16(self.device)
     }
 
     /// A layer of the transformer from these values, without a bias.
@@ -398,14 +411,25 @@ impl<'a> Loader<'a> {
                 Embedding::new(self.device, Weights::F32(&self.values("weight", &shape)?), shape)?
             }
             Precision::Bf16 | Precision::F8E4M3 | Precision::Int8 => {
-                let values = self.values_bf16("weight", &shape)?;
-                Embedding::new(self.device, Weights::Bf16(&values), shape)?
+                Embedding::new(self.device, weights(&self.kept("weight", &shape)?), shape)?
             }
         })
     }
 
     fn full(&self, name: &str) -> String {
         if self.prefix.is_empty() { name.to_owned() } else { format!("{}.{name}", self.prefix) }
+    }
+}
+
+/// Is this a GPU that computes in bf16?
+fn computes_in_bf16(device: &Device) -> bool {
+    matches!(device, Device::Cuda(cuda) if cuda.arithmetic() == Arithmetic::Bf16)
+}
+
+fn weights<'a>(numbers: &'a Numbers<'_>) -> Weights<'a> {
+    match numbers {
+        Numbers::Bf16(values) => Weights::Bf16(values),
+        Numbers::F8E4M3(bytes) => Weights::F8E4M3(bytes),
     }
 }
 

@@ -115,11 +115,13 @@ struct Block {
 }
 
 impl Umt5 {
-    /// Builds the encoder from its tensors.
+    /// Builds the encoder from its tensors. What they hold in e4m3 stays so on a GPU: a prompt is encoded now and then, and the
+    /// memory is wanted by what runs all the time.
     ///
     /// # Errors
     /// [`WeightError`] when a tensor is missing or of another shape.
     pub fn load(loader: &Loader<'_>, config: Umt5Config) -> Result<Self, WeightError> {
+        let loader = loader.keeping_e4m3();
         let blocks = loader.at("blocks");
         Ok(Self {
             config,

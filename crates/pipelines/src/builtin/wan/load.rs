@@ -293,7 +293,7 @@ fn text_encoder(source: &Source, builder: &Builder) -> Result<TextEncoder, Failu
         }
         Source::Random(size) => {
             let config = random::text_encoder(*size);
-            load(&random::weights(&config.description()), config, random::tokenizer()?)
+            load(&random::text_weights(&config), config, random::tokenizer()?)
         }
     }
 }
