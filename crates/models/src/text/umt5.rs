@@ -126,11 +126,11 @@ impl Umt5 {
         Ok(Self {
             config,
             device: loader.device().clone(),
-            tokens: loader.at("token_embedding").embedding(config.vocabulary, config.dim)?,
             blocks: (0..config.layers)
                 .map(|layer| Block::load(&blocks.at(layer), &config))
                 .collect::<Result<_, _>>()?,
             norm: loader.at("norm").tensor("weight", &[config.dim])?,
+            tokens: loader.at("token_embedding").embedding(config.vocabulary, config.dim)?,
         })
     }
 

@@ -110,7 +110,7 @@ mod tests {
 
     #[test]
     fn a_gpu_holds_the_text_encoder_in_e4m3_and_none_of_its_tables() {
-        for family in FAMILIES {
+        for family in &FAMILIES {
             let options = Options::read(family, &LoadParams::default()).unwrap();
             let weights = |on_gpu| estimate(family, &PUBLISHED, &options, on_gpu).unwrap().weights;
             let text = Umt5Config::xxl();
