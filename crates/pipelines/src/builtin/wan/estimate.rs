@@ -115,7 +115,7 @@ mod tests {
             let weights = |on_gpu| estimate(family, &PUBLISHED, &options, on_gpu).unwrap().weights;
             let text = Umt5Config::xxl();
             let table = (text.vocabulary * text.dim) as u64;
-            let layers = text.description().parameters() as u64 - table;
+            let layers = text.description().parameters() - table;
             // Of every number of a layer a byte less, and the table's two; the widest layer's two more while it is used.
             let saved = layers + 2 * table - 2 * (text.dim * text.dim_ffn) as u64;
             let found = weights(false) - weights(true);
