@@ -358,18 +358,22 @@ impl<'a> Loader<'a> {
     /// [`WeightError`] when one is missing or of another shape.
     pub fn conv(&self, channels: [usize; 2], spec: ConvSpec) -> Result<Conv, WeightError> {
         let bias = self.values("bias", &[channels[1]])?;
-        self.conv_from(&self.conv_weight(channels, &spec)?, channels, spec, Some(&bias))
+        if self.precision == Precision::F32 {
+            return self.conv_from(&self.conv_weight(channels, &spec)?, channels, spec, Some(&bias));
+        }
+        let weight = self.values_bf16("weight", &self.conv_shape(channels, &spec)?)?;
+        Ok(Conv::new(self.device, Weights::Bf16(&weight), channels, spec, Some(&bias))?)
     }
 
     /// The values of a convolution's `weight`, of one kernel frame with or without a dimension for frames.
     ///
     /// # Errors
     /// [`WeightError`] when it is missing or of another shape.
-    pub fn conv_weight(
-        &self,
-        [inputs, outputs]: [usize; 2],
-        spec: &ConvSpec,
-    ) -> Result<Vec<f32>, WeightError> {
+    pub fn conv_weight(&self, channels: [usize; 2], spec: &ConvSpec) -> Result<Vec<f32>, WeightError> {
+        self.values("weight", &self.conv_shape(channels, spec)?)
+    }
+
+    fn conv_shape(&self, [inputs, outputs]: [usize; 2], spec: &ConvSpec) -> Result<Vec<usize>, WeightError> {
         let mut shape =
             if spec.enlarge == Enlarge::Transposed2 { vec![inputs, outputs] } else { vec![outputs, inputs] };
         let [frames, height, width] = spec.kernel;
@@ -377,7 +381,7 @@ impl<'a> Loader<'a> {
             shape.push(frames);
         }
         shape.extend([height, width]);
-        self.values("weight", &shape)
+        Ok(shape)
     }
 
     /// A convolution of these values, kept in this loader's precision.
