@@ -14,7 +14,7 @@ use scope_engine::{
 };
 
 use crate::{
-    checkpoint::widen_e4m3,
+    checkpoint::{narrow_to_bf16, widen_e4m3},
     quant::{Fp8Linear, is_quantisable},
     wan::Layer,
 };
@@ -43,7 +43,7 @@ pub trait TensorSource {
     /// # Errors
     /// As [`TensorSource::read`].
     fn numbers(&self, name: &str) -> Result<Numbers<'_>, WeightError> {
-        Ok(Numbers::Bf16(self.read(name)?.into_iter().map(bf16::from_f32).collect()))
+        Ok(Numbers::Bf16(narrow_to_bf16(&self.read(name)?).into()))
     }
 
     /// The values of a tensor, rounded to bf16: to the nearest, ties to even.
@@ -323,7 +323,7 @@ impl<'a> Loader<'a> {
         if !self.quantises(shape) {
             return self.linear_from(values, shape, None).map(Layer::Plain);
         }
-        let values: Vec<bf16> = values.iter().map(|&value| bf16::from_f32(value)).collect();
+        let values = narrow_to_bf16(values);
         Ok(Layer::Fp8(Fp8Linear::new(self.device, &values, shape, None)?))
     }
 
@@ -340,7 +340,7 @@ impl<'a> Loader<'a> {
         Ok(match self.precision {
             Precision::F32 => Linear::new(self.device, Weights::F32(values), shape, bias)?,
             Precision::Bf16 | Precision::F8E4M3 => {
-                let values: Vec<bf16> = values.iter().map(|&value| bf16::from_f32(value)).collect();
+                let values = narrow_to_bf16(values);
                 Linear::new(self.device, Weights::Bf16(&values), shape, bias)?
             }
             Precision::Int8 => {
@@ -398,7 +398,7 @@ impl<'a> Loader<'a> {
         Ok(match self.precision {
             Precision::F32 => Conv::new(self.device, Weights::F32(values), channels, spec, bias)?,
             Precision::Bf16 | Precision::F8E4M3 | Precision::Int8 => {
-                let values: Vec<bf16> = values.iter().map(|&value| bf16::from_f32(value)).collect();
+                let values = narrow_to_bf16(values);
                 Conv::new(self.device, Weights::Bf16(&values), channels, spec, bias)?
             }
         })

@@ -22,6 +22,18 @@ pub(crate) fn widen_e4m3(bytes: &[u8]) -> Vec<bf16> {
     to_bf16(FileDType::F8E4M3, bytes)
 }
 
+/// The numbers as bf16, to the nearest, ties to even.
+pub(crate) fn narrow_to_bf16(values: &[f32]) -> Vec<bf16> {
+    let mut bits = vec![0; values.len()];
+    let shares = bits.chunks_mut(SHARE_ELEMENTS).zip(values.chunks(SHARE_ELEMENTS));
+    parallel::for_each(shares, |(target, values)| {
+        for (target, &value) in target.iter_mut().zip(values) {
+            *target = bf16_bits(value);
+        }
+    });
+    bits.reinterpret_into()
+}
+
 /// The numbers that `decode` makes of the elements' bytes, a large tensor's on all cores.
 fn in_shares<T: Copy + Default + Send>(
     dtype: FileDType,

@@ -27,7 +27,7 @@ mod torch;
 mod view;
 
 pub use ahead::ReadAhead;
-pub(crate) use decode::widen_e4m3;
+pub(crate) use decode::{narrow_to_bf16, widen_e4m3};
 pub use description::{ExpectedTensor, Extent, Linear, Mismatch, NetworkDescription, Unexpected};
 pub use dtype::FileDType;
 pub(crate) use error::shown;
