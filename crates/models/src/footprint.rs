@@ -4,9 +4,11 @@
 //! widest layer.
 
 use crate::{
-    checkpoint::NetworkDescription,
+    checkpoint::{ExpectedTensor, NetworkDescription},
+    text::Umt5Config,
     vae::{TaeConfig, WanVaeConfig},
     wan::{Family, TextChange, WanConfig},
+    weights::TensorSource,
 };
 
 const F32: u64 = 4;
@@ -17,12 +19,28 @@ const LIVE: u64 = 4;
 /// Weights in bf16; what is no matrix and no kernel stays in `f32`.
 #[must_use]
 pub fn weights(network: &NetworkDescription) -> u64 {
-    let tensors = network.tensors().iter().map(|tensor| {
-        let elements: u64 = tensor.shape.iter().map(|&extent| extent as u64).product();
-        let narrow = tensor.shape.len() > 1 && tensor.name.ends_with("weight");
-        elements * if narrow { BF16 } else { F32 }
-    });
-    tensors.sum()
+    network.tensors().iter().map(bytes).sum()
+}
+
+fn bytes(tensor: &ExpectedTensor) -> u64 {
+    let narrow = tensor.shape.len() > 1 && tensor.name.ends_with("weight");
+    elements(tensor) * if narrow { BF16 } else { F32 }
+}
+
+fn elements(tensor: &ExpectedTensor) -> u64 {
+    tensor.shape.iter().map(|&extent| extent as u64).product()
+}
+
+/// What a text encoder takes on a GPU that computes in bf16: without its tables, which stay in host memory, and a byte for
+/// each number that its source holds in e4m3; with the widest of these in bf16 beside them while it is used.
+#[must_use]
+pub fn text_on_gpu(config: &Umt5Config, source: &dyn TensorSource) -> u64 {
+    let network = config.description();
+    let in_e4m3 = |tensor: &ExpectedTensor| source.is_e4m3(&tensor.name);
+    let kept = network.tensors().iter().filter(|tensor| !tensor.name.ends_with("embedding.weight"));
+    let kept = kept.map(|tensor| if in_e4m3(tensor) { elements(tensor) } else { bytes(tensor) });
+    let widened = network.tensors().iter().filter(|tensor| in_e4m3(tensor)).map(bytes);
+    kept.sum::<u64>() + widened.max().unwrap_or(0)
 }
 
 /// Keys and values of one session, for latents of `[height, width]`.
@@ -110,6 +128,20 @@ impl TaeConfig {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::weights::RandomWeights;
+
+    #[test]
+    fn a_text_encoder_on_a_gpu_takes_what_its_file_holds_of_its_layers() {
+        let config = Umt5Config::xxl();
+        let source = RandomWeights::new(&[&config.description()], 0);
+        let table = (config.vocabulary * config.dim) as u64;
+        let wide = weights(&config.description()) - 2 * table;
+        // The tables of distances are no more than a fraction of a thousandth.
+        let near = |found: u64, expected: u64| found.abs_diff(expected) < expected / 1000;
+        assert!(near(text_on_gpu(&config, &source), wide));
+        let narrow = source.in_e4m3(|name| name.contains(".attn.") || name.contains(".ffn."));
+        assert!(near(text_on_gpu(&config, &narrow), wide / 2 + 2 * 4096 * 10_240));
+    }
 
     #[test]
     fn the_published_sizes_take_gigabytes() {

@@ -10,6 +10,7 @@ pub mod frames;
 pub mod lora;
 pub mod noise;
 pub mod noise_controller;
+mod parallel;
 pub mod pocket;
 pub mod processors;
 pub mod prompt;

@@ -1,5 +1,8 @@
 //! Building layers from named tensors.
 
+mod random;
+
+use std::borrow::Cow;
 use std::fmt::Display;
 
 use half::bf16;
@@ -11,10 +14,12 @@ use scope_engine::{
 };
 
 use crate::{
-    checkpoint::NetworkDescription,
+    checkpoint::{narrow_to_bf16, widen_e4m3},
     quant::{Fp8Linear, is_quantisable},
     wan::Layer,
 };
+
+pub use random::RandomWeights;
 
 /// Named tensors of a network: a checkpoint, or one wrapped by something that changes its weights (a merged LoRA).
 pub trait TensorSource {
@@ -27,12 +32,46 @@ pub trait TensorSource {
     /// [`WeightError::Missing`] without such a tensor, [`WeightError::Unreadable`] when its bytes can't be had.
     fn read(&self, name: &str) -> Result<Vec<f32>, WeightError>;
 
+    /// Does the source hold a tensor as e4m3 numbers?
+    fn is_e4m3(&self, _name: &str) -> bool {
+        false
+    }
+
+    /// The values of a tensor as the source holds them if that is e4m3, else rounded to bf16: to the nearest, ties to even.
+    /// Borrowed where they lie in memory, or in a mapped file, as they are handed out.
+    ///
+    /// # Errors
+    /// As [`TensorSource::read`].
+    fn numbers(&self, name: &str) -> Result<Numbers<'_>, WeightError> {
+        Ok(Numbers::Bf16(narrow_to_bf16(&self.read(name)?).into()))
+    }
+
     /// The values of a tensor, rounded to bf16: to the nearest, ties to even.
     ///
     /// # Errors
     /// As [`TensorSource::read`].
     fn read_bf16(&self, name: &str) -> Result<Vec<bf16>, WeightError> {
-        Ok(self.read(name)?.into_iter().map(bf16::from_f32).collect())
+        self.numbers(name).map(|numbers| numbers.into_bf16().into_owned())
+    }
+}
+
+/// The values of a tensor in a narrow type, row-major.
+#[derive(Clone, Debug)]
+pub enum Numbers<'a> {
+    /// bf16 numbers.
+    Bf16(Cow<'a, [bf16]>),
+    /// OCP e4m3 numbers, without a scale.
+    F8E4M3(Cow<'a, [u8]>),
+}
+
+impl<'a> Numbers<'a> {
+    /// The same values as bf16, which holds all e4m3 numbers.
+    #[must_use]
+    pub fn into_bf16(self) -> Cow<'a, [bf16]> {
+        match self {
+            Self::Bf16(values) => values,
+            Self::F8E4M3(bytes) => Cow::Owned(widen_e4m3(&bytes)),
+        }
     }
 }
 
@@ -121,13 +160,21 @@ pub struct Loader<'a> {
     source: &'a dyn TensorSource,
     device: &'a Device,
     precision: Precision,
+    keeps_e4m3: bool,
     prefix: String,
 }
 
 impl<'a> Loader<'a> {
     /// A loader of all tensors of `source`, for layers on `device`.
     pub fn new(source: &'a dyn TensorSource, device: &'a Device, precision: Precision) -> Self {
-        Self { source, device, precision, prefix: String::new() }
+        Self { source, device, precision, keeps_e4m3: false, prefix: String::new() }
+    }
+
+    /// The same for layers that are seldom used: where numbers are kept as bf16, those that the source holds in e4m3 stay in
+    /// it on a GPU that computes in bf16. The results are the same bits, the memory is half, and every use widens them again.
+    #[must_use]
+    pub fn keeping_e4m3(&self) -> Self {
+        Self { keeps_e4m3: computes_in_bf16(self.device), ..self.clone() }
     }
 
     /// The loader of the tensors below `name`: `loader.at("blocks").at(3)` is `blocks.3.…`.
@@ -168,21 +215,31 @@ impl<'a> Loader<'a> {
     /// # Errors
     /// [`WeightError`] when it is missing or of another shape.
     pub fn values(&self, name: &str, expected: &[usize]) -> Result<Vec<f32>, WeightError> {
-        let found = self.shape(name)?;
-        let name = self.full(name);
-        if found != expected {
-            return Err(WeightError::Shape { name, expected: expected.to_vec(), found });
-        }
-        self.source.read(&name)
+        self.source.read(&self.checked(name, expected)?)
     }
 
-    fn values_bf16(&self, name: &str, expected: &[usize]) -> Result<Vec<bf16>, WeightError> {
+    fn numbers(&self, name: &str, expected: &[usize]) -> Result<Numbers<'a>, WeightError> {
+        self.source.numbers(&self.checked(name, expected)?)
+    }
+
+    fn values_bf16(&self, name: &str, expected: &[usize]) -> Result<Cow<'a, [bf16]>, WeightError> {
+        self.numbers(name, expected).map(Numbers::into_bf16)
+    }
+
+    /// In the type in which they will be kept.
+    fn kept(&self, name: &str, expected: &[usize]) -> Result<Numbers<'a>, WeightError> {
+        let numbers = self.numbers(name, expected)?;
+        Ok(if self.keeps_e4m3 { numbers } else { Numbers::Bf16(numbers.into_bf16()) })
+    }
+
+    /// The full name of a tensor, if it has this shape.
+    fn checked(&self, name: &str, expected: &[usize]) -> Result<String, WeightError> {
         let found = self.shape(name)?;
         let name = self.full(name);
         if found != expected {
             return Err(WeightError::Shape { name, expected: expected.to_vec(), found });
         }
-        self.source.read_bf16(&name)
+        Ok(name)
     }
 
     /// A tensor of this shape on the device, in `f32`.
@@ -217,8 +274,8 @@ impl<'a> Loader<'a> {
                 self.linear_from(&self.values("weight", &shape)?, shape, bias)
             }
             Precision::Bf16 | Precision::F8E4M3 => {
-                let values = self.values_bf16("weight", &shape)?;
-                Ok(Linear::new(self.device, Weights::Bf16(&values), shape, bias)?)
+                let numbers = self.kept("weight", &shape)?;
+                Ok(Linear::new(self.device, weights(&numbers), shape, bias)?)
             }
         }
     }
@@ -255,8 +312,7 @@ impl<'a> Loader<'a> {
     /// that takes longer than it saves but where an operator before the layer does it on its way ([`Loader::layer_for_fp8`]):
     /// there, other layers stay in bf16, which is more exact. In `f32` it is reproduced, for comparisons.
     fn quantises(&self, shape: [usize; 2]) -> bool {
-        let fast = matches!(self.device, Device::Cuda(cuda) if cuda.arithmetic() == Arithmetic::Bf16);
-        self.precision == Precision::F8E4M3 && is_quantisable(shape) && !fast
+        self.precision == Precision::F8E4M3 && is_quantisable(shape) && !computes_in_bf16(self.device)
     }
 
     /// A layer of the transformer from these values, without a bias.
@@ -267,7 +323,7 @@ impl<'a> Loader<'a> {
         if !self.quantises(shape) {
             return self.linear_from(values, shape, None).map(Layer::Plain);
         }
-        let values: Vec<bf16> = values.iter().map(|&value| bf16::from_f32(value)).collect();
+        let values = narrow_to_bf16(values);
         Ok(Layer::Fp8(Fp8Linear::new(self.device, &values, shape, None)?))
     }
 
@@ -284,7 +340,7 @@ impl<'a> Loader<'a> {
         Ok(match self.precision {
             Precision::F32 => Linear::new(self.device, Weights::F32(values), shape, bias)?,
             Precision::Bf16 | Precision::F8E4M3 => {
-                let values: Vec<bf16> = values.iter().map(|&value| bf16::from_f32(value)).collect();
+                let values = narrow_to_bf16(values);
                 Linear::new(self.device, Weights::Bf16(&values), shape, bias)?
             }
             Precision::Int8 => {
@@ -302,18 +358,22 @@ impl<'a> Loader<'a> {
     /// [`WeightError`] when one is missing or of another shape.
     pub fn conv(&self, channels: [usize; 2], spec: ConvSpec) -> Result<Conv, WeightError> {
         let bias = self.values("bias", &[channels[1]])?;
-        self.conv_from(&self.conv_weight(channels, &spec)?, channels, spec, Some(&bias))
+        if self.precision == Precision::F32 {
+            return self.conv_from(&self.conv_weight(channels, &spec)?, channels, spec, Some(&bias));
+        }
+        let weight = self.values_bf16("weight", &self.conv_shape(channels, &spec)?)?;
+        Ok(Conv::new(self.device, Weights::Bf16(&weight), channels, spec, Some(&bias))?)
     }
 
     /// The values of a convolution's `weight`, of one kernel frame with or without a dimension for frames.
     ///
     /// # Errors
     /// [`WeightError`] when it is missing or of another shape.
-    pub fn conv_weight(
-        &self,
-        [inputs, outputs]: [usize; 2],
-        spec: &ConvSpec,
-    ) -> Result<Vec<f32>, WeightError> {
+    pub fn conv_weight(&self, channels: [usize; 2], spec: &ConvSpec) -> Result<Vec<f32>, WeightError> {
+        self.values("weight", &self.conv_shape(channels, spec)?)
+    }
+
+    fn conv_shape(&self, [inputs, outputs]: [usize; 2], spec: &ConvSpec) -> Result<Vec<usize>, WeightError> {
         let mut shape =
             if spec.enlarge == Enlarge::Transposed2 { vec![inputs, outputs] } else { vec![outputs, inputs] };
         let [frames, height, width] = spec.kernel;
@@ -321,7 +381,7 @@ impl<'a> Loader<'a> {
             shape.push(frames);
         }
         shape.extend([height, width]);
-        self.values("weight", &shape)
+        Ok(shape)
     }
 
     /// A convolution of these values, kept in this loader's precision.
@@ -338,7 +398,7 @@ impl<'a> Loader<'a> {
         Ok(match self.precision {
             Precision::F32 => Conv::new(self.device, Weights::F32(values), channels, spec, bias)?,
             Precision::Bf16 | Precision::F8E4M3 | Precision::Int8 => {
-                let values: Vec<bf16> = values.iter().map(|&value| bf16::from_f32(value)).collect();
+                let values = narrow_to_bf16(values);
                 Conv::new(self.device, Weights::Bf16(&values), channels, spec, bias)?
             }
         })
@@ -355,14 +415,25 @@ impl<'a> Loader<'a> {
                 Embedding::new(self.device, Weights::F32(&self.values("weight", &shape)?), shape)?
             }
             Precision::Bf16 | Precision::F8E4M3 | Precision::Int8 => {
-                let values = self.values_bf16("weight", &shape)?;
-                Embedding::new(self.device, Weights::Bf16(&values), shape)?
+                Embedding::new(self.device, weights(&self.kept("weight", &shape)?), shape)?
             }
         })
     }
 
     fn full(&self, name: &str) -> String {
         if self.prefix.is_empty() { name.to_owned() } else { format!("{}.{name}", self.prefix) }
+    }
+}
+
+/// Is this a GPU that computes in bf16?
+fn computes_in_bf16(device: &Device) -> bool {
+    matches!(device, Device::Cuda(cuda) if cuda.arithmetic() == Arithmetic::Bf16)
+}
+
+fn weights<'a>(numbers: &'a Numbers<'_>) -> Weights<'a> {
+    match numbers {
+        Numbers::Bf16(values) => Weights::Bf16(values),
+        Numbers::F8E4M3(bytes) => Weights::F8E4M3(bytes),
     }
 }
 
@@ -390,76 +461,5 @@ impl TensorSource for TensorMap {
     fn read(&self, name: &str) -> Result<Vec<f32>, WeightError> {
         let (_, values) = self.0.get(name).ok_or_else(|| WeightError::Missing(name.to_owned()))?;
         Ok(values.clone())
-    }
-}
-
-/// Made-up weights of the right shapes, for measuring speed without a checkpoint. The same seed and name give the same
-/// values.
-#[derive(Debug)]
-pub struct RandomWeights {
-    shapes: std::collections::HashMap<String, Vec<usize>>,
-    seed: u64,
-}
-
-impl RandomWeights {
-    /// Weights for every tensor of the networks.
-    #[must_use]
-    pub fn new(networks: &[&NetworkDescription], seed: u64) -> Self {
-        let tensors = networks.iter().flat_map(|network| network.tensors());
-        Self { shapes: tensors.map(|tensor| (tensor.name.clone(), tensor.shape.clone())).collect(), seed }
-    }
-}
-
-impl TensorSource for RandomWeights {
-    fn shape(&self, name: &str) -> Option<Vec<usize>> {
-        self.shapes.get(name).cloned()
-    }
-
-    fn read(&self, name: &str) -> Result<Vec<f32>, WeightError> {
-        let shape = self.shapes.get(name).ok_or_else(|| WeightError::Missing(name.to_owned()))?;
-        let count = shape.iter().product::<usize>();
-        if shape.len() < 2 {
-            // Norms keep their scale and biases stay small.
-            return Ok(vec![if name.ends_with("bias") { 0.01 } else { 1.0 }; count]);
-        }
-        // FNV-1a of the name (Fowler, Noll, Vo), then one xorshift (Marsaglia 2003) per value.
-        let hash = name.bytes().fold(self.seed ^ 0xcbf2_9ce4_8422_2325, |hash, byte| {
-            (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-        });
-        // Variance 1 / inputs keeps activations at their scale from layer to layer.
-        let inputs = (count / shape[0].max(1)).max(1);
-        let range = (3.0 / inputs as f32).sqrt();
-        let mut values = vec![0.0; count];
-        // Runs have seeds of their own, so that several threads can share the billions of numbers of a large network.
-        let runs = values.chunks_mut(RUN).enumerate().collect::<Vec<_>>();
-        let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-        let mut shares: Vec<Vec<(usize, &mut [f32])>> =
-            (0..threads.min(runs.len())).map(|_| Vec::new()).collect();
-        for (index, run) in runs {
-            let share = index % shares.len();
-            shares[share].push((index, run));
-        }
-        std::thread::scope(|scope| {
-            for share in shares {
-                scope.spawn(move || {
-                    share.into_iter().for_each(|(run, values)| fill(values, hash, run, range));
-                });
-            }
-        });
-        Ok(values)
-    }
-}
-
-/// Numbers that follow from one seed.
-const RUN: usize = 1 << 18;
-
-fn fill(values: &mut [f32], hash: u64, run: usize, range: f32) {
-    // The weyl sequence of splitmix64 (Steele et al. 2014) takes the seeds of runs apart.
-    let mut state = hash.wrapping_add((run as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15)) | 1;
-    for value in values {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        *value = ((state >> 40) as f32 / (1u32 << 23) as f32 - 1.0) * range;
     }
 }

@@ -2,6 +2,7 @@
 
 use crate::{
     Cpu, Device, Result, Tensor,
+    convert::f32_from_f8e4m3,
     cpu::{
         conv::{Job, MAX_FRAMES, Matrix, Phase},
         dots::{Dots, MAX_COLUMNS},
@@ -314,6 +315,7 @@ fn kernel(
         match weights {
             Weights::F32(values) => values[at],
             Weights::Bf16(values) => values[at].to_f32(),
+            Weights::F8E4M3(values) => f32_from_f8e4m3(values[at]),
             Weights::Int8 { values, scales } => f32::from(values[at]) * scales[row],
         }
     };
@@ -322,6 +324,11 @@ fn kernel(
         for frame in 0..frames {
             for lines in &lines {
                 for columns in &columns {
+                    // Nearly all weights of large networks: none is added to another.
+                    if let (&[y], &[x]) = (&lines[..], &columns[..]) {
+                        matrix.extend((0..inputs).map(|input| weight(output, input, frame, y, x)));
+                        continue;
+                    }
                     for input in 0..inputs {
                         let met = lines.iter().flat_map(|&y| columns.iter().map(move |&x| (y, x)));
                         matrix.push(met.map(|(y, x)| weight(output, input, frame, y, x)).sum::<f32>());
@@ -345,7 +352,7 @@ fn phase(
     let depth = spec.kernel[0] * taps[0] * taps[1] * inputs;
     let matrix = if count <= MAX_COLUMNS {
         Matrix::Dots(Dots { data: matrix.into(), columns: count, depth })
-    } else if matches!(weights, Weights::Bf16(_)) && spec.enlarge != Enlarge::Nearest2 {
+    } else if matches!(weights, Weights::Bf16(_) | Weights::F8E4M3(_)) && spec.enlarge != Enlarge::Nearest2 {
         let matrix: Vec<_> = matrix.iter().map(|&value| half::bf16::from_f32(value)).collect();
         Matrix::Panels(Panels::from_bf16(cpu, &matrix, count, depth)?)
     } else {

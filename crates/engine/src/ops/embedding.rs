@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use half::bf16;
 
-use crate::{Device, Result, Tensor, error::ensure_shape, ops::Weights};
+use crate::{Device, Result, Tensor, convert::f32_from_f8e4m3, error::ensure_shape, ops::Weights};
 
 /// A table of vectors. It stays in host memory on every device: of a text encoder's quarter of a million rows a
 /// sentence needs a few, and they are copied over when they are looked up.
@@ -20,6 +20,7 @@ pub struct Embedding {
 enum Table {
     F32(Arc<[f32]>),
     Bf16(Arc<[bf16]>),
+    F8E4M3(Arc<[u8]>),
 }
 
 impl Embedding {
@@ -38,6 +39,7 @@ impl Embedding {
         let table = match weights {
             Weights::F32(values) => Table::F32(values.into()),
             Weights::Bf16(values) => Table::Bf16(values.into()),
+            Weights::F8E4M3(values) => Table::F8E4M3(values.into()),
             Weights::Int8 { values, scales } => {
                 let rows = values.chunks_exact(features.max(1)).zip(scales);
                 Table::F32(
@@ -94,6 +96,11 @@ impl Embedding {
                         *target = value.to_f32();
                     }
                 }
+                Table::F8E4M3(values) => {
+                    for (target, &value) in target.iter_mut().zip(&values[range]) {
+                        *target = f32_from_f8e4m3(value);
+                    }
+                }
             }
         }
     }
@@ -102,14 +109,15 @@ impl Embedding {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Cpu;
+    use crate::{Cpu, convert::f8e4m3_from_f32};
 
     #[test]
     fn rows_come_in_the_order_of_their_numbers() {
         let device = Cpu::new(None).unwrap().into();
         let values: Vec<f32> = (0..12).map(|v| v as f32).collect();
         let halves: Vec<bf16> = values.iter().map(|&v| bf16::from_f32(v)).collect();
-        for weights in [Weights::F32(&values), Weights::Bf16(&halves)] {
+        let bytes: Vec<u8> = values.iter().map(|&v| f8e4m3_from_f32(v)).collect();
+        for weights in [Weights::F32(&values), Weights::Bf16(&halves), Weights::F8E4M3(&bytes)] {
             let table = Embedding::new(&device, weights, [4, 3]).unwrap();
             let rows = embedding(&table, &[3, 0, 3]).unwrap();
             assert_eq!(*rows.shape(), [3, 3]);

@@ -5,6 +5,7 @@ use pulp::Simd;
 
 use crate::{
     Device, Result, Tensor,
+    convert::f32_from_f8e4m3,
     cpu::{
         gemm::{Activate, Dense, Finish, Panels, gemm, load},
         int8,
@@ -21,6 +22,10 @@ pub enum Weights<'a> {
     F32(&'a [f32]),
     /// Kept as bf16, widened while they are used.
     Bf16(&'a [bf16]),
+    /// OCP e4m3 numbers, whose values are what they mean: no scale. A [`Linear`] on a GPU that computes in bf16, and an
+    /// [`crate::ops::Embedding`], keep them so, for layers that are seldom used, and widen them while they are. Others keep
+    /// them as bf16, with the same results.
+    F8E4M3(&'a [u8]),
     /// Kept as 8-bit integers, of which each outermost row has a scale: what they mean is their product. A [`Linear`] of
     /// them rounds each row of its input to integers too, of up to 15 bits and a sign, and adds up products exactly: see
     /// [`linear`]. Other layers keep the products in `f32`.
@@ -37,6 +42,7 @@ impl Weights<'_> {
         match self {
             Self::F32(values) => values.len(),
             Self::Bf16(values) => values.len(),
+            Self::F8E4M3(values) => values.len(),
             Self::Int8 { values, .. } => values.len(),
         }
     }
@@ -154,6 +160,11 @@ impl Linear {
         let matrix = match weights {
             Weights::F32(values) => Matrix::Floats(Panels::from_f32(cpu, values, out, depth)?),
             Weights::Bf16(values) => Matrix::Floats(Panels::from_bf16(cpu, values, out, depth)?),
+            Weights::F8E4M3(values) => {
+                let values: Vec<bf16> =
+                    values.iter().map(|&byte| bf16::from_f32(f32_from_f8e4m3(byte))).collect();
+                Matrix::Floats(Panels::from_bf16(cpu, &values, out, depth)?)
+            }
             Weights::Int8 { values, scales } => {
                 ensure_shape!(depth <= int8::MAX_DEPTH, OP, "{depth} input features with 8-bit weights");
                 Matrix::Integers(int8::Panels::new(cpu, values, scales, depth)?)

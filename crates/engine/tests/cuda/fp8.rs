@@ -3,10 +3,11 @@
 use half::bf16;
 use scope_engine::{
     Cpu, Device, Tensor,
+    convert::f32_from_f8e4m3,
     cuda::Arithmetic,
     ops::{
-        self, Activation, FixedScale, Gain, LayerNorm, LinearFp8, Modulation, NormRope, PlacedFrame,
-        RopeTable, Scaling, TokenGrid,
+        self, Activation, FixedScale, Gain, LayerNorm, Linear, LinearFp8, Modulation, NormRope, PlacedFrame,
+        RopeTable, Scaling, TokenGrid, Weights,
     },
 };
 
@@ -242,4 +243,48 @@ fn what_this_card_does_in_8_bits() {
     let weights = vec![bf16::ONE; 32 * 32];
     let layer = LinearFp8::new(&device, &weights, [32, 32], None).unwrap();
     println!("8-bit products: {}, inputs scaled by {:?}", LinearFp8::is_native(&device), layer.scaling());
+}
+
+/// All bytes but NaN, over and over, as weights of a layer and of a table, in e4m3 and in bf16.
+fn kept_in_e4m3(device: &Device) -> [Vec<f32>; 2] {
+    let (out, depth) = (96, 320);
+    let bytes: Vec<u8> = (0..out * depth).map(|at| (at * 37 % 251) as u8 & 0xfb).collect();
+    let wide: Vec<bf16> = bytes.iter().map(|&byte| bf16::from_f32(f32_from_f8e4m3(byte))).collect();
+    let all = |weights: Weights<'_>| {
+        let mut inputs = Inputs::new(device);
+        let bias = inputs.values(out, 0.5);
+        let layer = Linear::new(device, weights, [out, depth], Some(&bias)).unwrap();
+        let table = ops::Embedding::new(device, weights, [out, depth]).unwrap();
+        let (x, residual) = (inputs.tensor(&[33, depth]), inputs.tensor(&[33, out]));
+        poison(device);
+        let mut values = ops::linear(&x, &layer, Activation::Gelu).unwrap().to_vec();
+        let rows = ops::embedding(&table, &[95, 0, 7]).unwrap();
+        values.extend(rows.to_vec());
+        values.extend(ops::linear_add(residual, &x, &layer, Gain::Constant(1.0)).unwrap().to_vec());
+        values
+    };
+    [all(Weights::F8E4M3(&bytes)), all(Weights::Bf16(&wide))]
+}
+
+#[test]
+fn weights_kept_in_e4m3_give_the_bits_of_the_same_in_bf16() {
+    let gpus = [gpu(Arithmetic::Bf16), gpu(Arithmetic::F32)];
+    for device in gpus.into_iter().flatten().chain([Cpu::new(None).unwrap().into()]) {
+        let [narrow, wide] = kept_in_e4m3(&device);
+        assert!(narrow.iter().all(|value| value.is_finite()), "{device:?}");
+        assert_eq!(narrow, wide, "{device:?}");
+    }
+}
+
+#[test]
+fn weights_kept_in_e4m3_take_a_byte_each() {
+    let Some(device) = gpu(Arithmetic::Bf16) else { return };
+    let Device::Cuda(cuda) = &device else { unreachable!("asked for a GPU") };
+    let before = cuda.memory_use().bytes;
+    let layer = Linear::new(&device, Weights::F8E4M3(&[0x38; 512 * 256]), [512, 256], None).unwrap();
+    assert_eq!((layer.bytes() as u64, cuda.memory_use().bytes - before), (512 * 256, 512 * 256));
+    let x = Tensor::zeros(&device, &[4, 256]).unwrap();
+    let with_input = cuda.memory_use().bytes;
+    drop(ops::linear(&x, &layer, Activation::None).unwrap());
+    assert_eq!(cuda.memory_use().bytes, with_input, "the wide copy is free again");
 }

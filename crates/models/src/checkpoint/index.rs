@@ -45,6 +45,7 @@ pub(super) fn open(path: &Path, file: &str, bytes: &[u8]) -> Result<Checkpoint, 
         sources: sources.into(),
         entries,
         metadata: Arc::new(BTreeMap::new()),
+        progress: None,
     };
     checkpoint.sort().map_err(in_index)?;
     Ok(checkpoint)

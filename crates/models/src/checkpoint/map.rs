@@ -30,6 +30,16 @@ impl FileBytes {
         }
         map_read_only(&file).map(Self::Mapped).map_err(CheckpointProblem::Io)
     }
+
+    /// Asks the operating system to read a part of the file, if it is a file. Whether it does is its own affair.
+    pub(super) fn will_need(&self, start: usize, len: usize) {
+        #[cfg(unix)]
+        if let Self::Mapped(map) = self {
+            let _ = map.advise_range(memmap2::Advice::WillNeed, start, len);
+        }
+        #[cfg(not(unix))]
+        let _ = (self, start, len);
+    }
 }
 
 #[allow(unsafe_code)]

@@ -10,6 +10,7 @@
 //! Sources: the safetensors format (<https://huggingface.co/docs/safetensors>), APPNOTE.TXT of PKWARE for zip, Python's
 //! `pickletools` for the pickle opcodes, and files written by torch itself.
 
+mod ahead;
 mod decode;
 mod description;
 mod dtype;
@@ -25,6 +26,8 @@ mod tests;
 mod torch;
 mod view;
 
+pub use ahead::ReadAhead;
+pub(crate) use decode::{narrow_to_bf16, widen_e4m3};
 pub use description::{ExpectedTensor, Extent, Linear, Mismatch, NetworkDescription, Unexpected};
 pub use dtype::FileDType;
 pub(crate) use error::shown;
@@ -32,8 +35,10 @@ pub use error::{CheckpointError, CheckpointProblem, NameList};
 pub use selection::{Selection, Unwrap};
 pub use view::TensorView;
 
-use crate::weights::{TensorSource, WeightError};
+use crate::weights::{Numbers, TensorSource, WeightError};
+use ahead::Progress;
 use map::FileBytes;
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::Path;
@@ -54,6 +59,8 @@ pub struct Checkpoint {
     /// Sorted by name.
     entries: Vec<Entry>,
     metadata: Arc<BTreeMap<String, String>>,
+    /// For whoever reads ahead.
+    progress: Option<Arc<Progress>>,
 }
 
 /// One tensor of a file. Its readers have checked that the range lies inside the source and holds every element.
@@ -126,6 +133,7 @@ impl Checkpoint {
                 sources: Arc::new([]),
                 entries: table.entries,
                 metadata: Arc::new(table.metadata),
+                progress: None,
             };
             checkpoint.sort()?;
             Ok(checkpoint)
@@ -208,17 +216,37 @@ impl Checkpoint {
     }
 }
 
+impl Checkpoint {
+    /// The tensor of a name, which is about to be read.
+    fn wanted(&self, name: &str) -> Result<TensorView<'_>, WeightError> {
+        let tensor = self.find(name).ok_or_else(|| WeightError::Missing(shown(name)))?;
+        if let Some(progress) = &self.progress {
+            progress.add(tensor.data.len());
+        }
+        Ok(tensor)
+    }
+}
+
 impl TensorSource for Checkpoint {
     fn shape(&self, name: &str) -> Option<Vec<usize>> {
         self.find(name).map(|tensor| tensor.shape().to_vec())
     }
 
     fn read(&self, name: &str) -> Result<Vec<f32>, WeightError> {
-        self.find(name).map(|tensor| tensor.to_f32()).ok_or_else(|| WeightError::Missing(shown(name)))
+        self.wanted(name).map(|tensor| tensor.to_f32())
     }
 
-    fn read_bf16(&self, name: &str) -> Result<Vec<half::bf16>, WeightError> {
-        self.find(name).map(|tensor| tensor.to_bf16()).ok_or_else(|| WeightError::Missing(shown(name)))
+    fn is_e4m3(&self, name: &str) -> bool {
+        self.find(name).is_some_and(|tensor| tensor.dtype() == FileDType::F8E4M3)
+    }
+
+    fn numbers(&self, name: &str) -> Result<Numbers<'_>, WeightError> {
+        let tensor = self.wanted(name)?;
+        Ok(match (tensor.dtype(), tensor.bf16s()) {
+            (FileDType::F8E4M3, _) => Numbers::F8E4M3(tensor.bytes()),
+            (_, Some(values)) => Numbers::Bf16(Cow::Borrowed(values)),
+            (_, None) => Numbers::Bf16(Cow::Owned(tensor.to_bf16())),
+        })
     }
 }
 

@@ -55,6 +55,37 @@ fn a_file_of_torch_itself_is_read() {
 }
 
 #[test]
+fn numbers_are_borrowed_from_the_file_where_they_lie_as_they_are_wanted() {
+    let file = |header: &str, data: &[u8]| {
+        let mut bytes = (header.len() as u64).to_le_bytes().to_vec();
+        bytes.extend(header.bytes().chain(data.iter().copied()));
+        Checkpoint::from_bytes("numbers.safetensors", bytes).unwrap()
+    };
+    let header = r#"{"narrow":{"dtype":"F8_E4M3","shape":[1],"data_offsets":[0,1]},
+        "half":{"dtype":"BF16","shape":[2],"data_offsets":[1,5]},
+        "wide":{"dtype":"F32","shape":[1],"data_offsets":[5,9]}}"#;
+    // One of the headers puts the halves at an even address.
+    let mut borrowed = 0;
+    for header in [header.to_owned(), format!("{header} ")] {
+        let file = file(&header, &[0x38, 0x80, 0x3f, 0x20, 0xc0, 0, 0, 0x80, 0x3f]);
+        let narrow = file.numbers("narrow").unwrap();
+        assert!(matches!(&narrow, Numbers::F8E4M3(Cow::Borrowed([0x38]))), "{narrow:?}");
+        assert_eq!(narrow.into_bf16(), [half::bf16::ONE].as_slice());
+        assert_eq!(["narrow", "half", "wide"].map(|name| file.is_e4m3(name)), [true, false, false]);
+        let Numbers::Bf16(halves) = file.numbers("half").unwrap() else { panic!("not bf16") };
+        assert_eq!([halves[0].to_f32(), halves[1].to_f32()], [1.0, -2.5]);
+        borrowed += usize::from(matches!(halves, Cow::Borrowed(_)));
+        assert!(matches!(file.numbers("wide").unwrap(), Numbers::Bf16(Cow::Owned(_))));
+        assert_eq!(file.read_bf16("wide").unwrap(), [half::bf16::ONE]);
+    }
+    assert_eq!(borrowed, 1);
+    let torch = Checkpoint::from_bytes("torch_2_6.pt", TORCH_2_6.to_vec()).unwrap();
+    let nested = Selection { unwrap: Unwrap::Required("generator"), ..Selection::ALL };
+    let transposed = torch.select(&nested).unwrap().read_bf16("model.transposed").unwrap();
+    assert_eq!(transposed[1].to_f32(), 6.0);
+}
+
+#[test]
 fn the_kind_of_a_file_is_told_by_its_content() {
     let folder = tempfile::tempdir().unwrap();
     let misnamed = folder.path().join("weights.safetensors");

@@ -1,6 +1,7 @@
 //! A tensor inside a mapped file.
 
 use super::{CheckpointProblem, FileDType, decode};
+use half::slice::HalfBitsSliceExt;
 use std::borrow::Cow;
 use std::fmt;
 
@@ -64,6 +65,16 @@ impl<'a> TensorView<'a> {
     #[must_use]
     pub fn to_bf16(&self) -> Vec<half::bf16> {
         decode::to_bf16(self.dtype, &self.bytes())
+    }
+
+    /// The elements where they lie in the file, if they are `bf16` in row-major order at an address that can be read so.
+    #[must_use]
+    pub fn bf16s(&self) -> Option<&'a [half::bf16]> {
+        let as_in_file = self.dtype == FileDType::Bf16 && self.strides.is_none();
+        let bits: &[u16] = bytemuck::try_cast_slice(self.data)
+            .ok()
+            .filter(|_| as_in_file && cfg!(target_endian = "little"))?;
+        Some(bits.reinterpret_cast())
     }
 
     /// The elements of a tensor of whole numbers, in row-major order.

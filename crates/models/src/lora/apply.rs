@@ -1,13 +1,14 @@
 //! Adapters into a network.
 
 use std::collections::HashMap;
-
-use half::bf16;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::keys::LoraFile;
 use crate::{
+    checkpoint::narrow_to_bf16,
+    parallel,
     wan::WanTransformer,
-    weights::{Loader, TensorSource, WeightError},
+    weights::{Loader, Numbers, TensorSource, WeightError},
 };
 
 /// Weights with adapters added: `W + Σ strength · scale · (b · a)`, computed as each weight is read.
@@ -25,6 +26,9 @@ struct Delta {
     rank: usize,
     strength: f32,
 }
+
+/// Rows of a weight that a thread takes at a time.
+const SHARE_ROWS: usize = 64;
 
 impl<'a> Merged<'a> {
     /// The weights of `base` with each file's adapters at the strength beside it.
@@ -53,8 +57,7 @@ impl TensorSource for Merged<'_> {
     fn read(&self, name: &str) -> Result<Vec<f32>, WeightError> {
         let mut weight = self.base.read(name)?;
         for delta in self.deltas.get(name).into_iter().flatten() {
-            delta.add_to(&mut weight);
-            if !weight.iter().all(|value| value.is_finite()) {
+            if !delta.add_to(&mut weight) {
                 let reason = "a LoRA makes some of its weights infinite; lower its strength or leave it out"
                     .to_owned();
                 return Err(WeightError::Unreadable { name: name.to_owned(), reason });
@@ -63,25 +66,39 @@ impl TensorSource for Merged<'_> {
         Ok(weight)
     }
 
-    fn read_bf16(&self, name: &str) -> Result<Vec<bf16>, WeightError> {
+    fn is_e4m3(&self, name: &str) -> bool {
+        !self.deltas.contains_key(name) && self.base.is_e4m3(name)
+    }
+
+    fn numbers(&self, name: &str) -> Result<Numbers<'_>, WeightError> {
         if self.deltas.contains_key(name) {
-            return Ok(self.read(name)?.into_iter().map(bf16::from_f32).collect());
+            return Ok(Numbers::Bf16(narrow_to_bf16(&self.read(name)?).into()));
         }
-        self.base.read_bf16(name)
+        self.base.numbers(name)
     }
 }
 
 impl Delta {
-    fn add_to(&self, weight: &mut [f32]) {
-        let depth = self.a.len() / self.rank.max(1);
-        for (row, b) in weight.chunks_exact_mut(depth.max(1)).zip(self.b.chunks_exact(self.rank.max(1))) {
-            for (&b, a) in b.iter().zip(self.a.chunks_exact(depth)) {
-                let factor = self.strength * b;
-                for (weight, &a) in row.iter_mut().zip(a) {
-                    *weight += factor * a;
+    /// Are all weights finite still?
+    fn add_to(&self, weight: &mut [f32]) -> bool {
+        let rank = self.rank.max(1);
+        let depth = (self.a.len() / rank).max(1);
+        let finite = AtomicBool::new(true);
+        let shares = weight.chunks_mut(depth * SHARE_ROWS).zip(self.b.chunks(rank * SHARE_ROWS));
+        parallel::for_each(shares, |(weight, b)| {
+            for (row, b) in weight.chunks_exact_mut(depth).zip(b.chunks_exact(rank)) {
+                for (&b, a) in b.iter().zip(self.a.chunks_exact(depth)) {
+                    let factor = self.strength * b;
+                    for (weight, &a) in row.iter_mut().zip(a) {
+                        *weight += factor * a;
+                    }
                 }
             }
-        }
+            if !weight.iter().all(|value| value.is_finite()) {
+                finite.store(false, Ordering::Relaxed);
+            }
+        });
+        finite.into_inner()
     }
 }
 

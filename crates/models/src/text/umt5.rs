@@ -115,20 +115,22 @@ struct Block {
 }
 
 impl Umt5 {
-    /// Builds the encoder from its tensors.
+    /// Builds the encoder from its tensors. What they hold in e4m3 stays so on a GPU: a prompt is encoded now and then, and the
+    /// memory is wanted by what runs all the time.
     ///
     /// # Errors
     /// [`WeightError`] when a tensor is missing or of another shape.
     pub fn load(loader: &Loader<'_>, config: Umt5Config) -> Result<Self, WeightError> {
+        let loader = loader.keeping_e4m3();
         let blocks = loader.at("blocks");
         Ok(Self {
             config,
             device: loader.device().clone(),
-            tokens: loader.at("token_embedding").embedding(config.vocabulary, config.dim)?,
             blocks: (0..config.layers)
                 .map(|layer| Block::load(&blocks.at(layer), &config))
                 .collect::<Result<_, _>>()?,
             norm: loader.at("norm").tensor("weight", &[config.dim])?,
+            tokens: loader.at("token_embedding").embedding(config.vocabulary, config.dim)?,
         })
     }
 

@@ -13,7 +13,7 @@ use crate::{
 /// A linear layer's weights on a GPU.
 #[derive(Clone)]
 pub(crate) struct CudaLinear {
-    /// `[out, in]`, in the type of activations.
+    /// `[out, in]`, in the type of activations, or in e4m3 and widened to it for each product.
     pub(crate) weights: Tensor,
     /// `[out]`, in the same type.
     pub(super) bias: Option<Tensor>,
@@ -27,7 +27,10 @@ impl CudaLinear {
         bias: Option<&[f32]>,
     ) -> Result<Self> {
         const OP: &str = "linear layer";
-        let weights = device.weights(weights, &[out, depth])?;
+        let weights = match (weights, device.arithmetic()) {
+            (Weights::F8E4M3(values), Arithmetic::Bf16) => device.e4m3(values, &[out, depth])?,
+            _ => device.weights(weights, &[out, depth])?,
+        };
         let bias = bias.map(|bias| device.weights(Weights::F32(bias), &[out])).transpose()?;
         device.address(OP, &weights)?;
         Ok(Self { weights, bias })
@@ -81,6 +84,7 @@ impl Cuda {
                 let values: Vec<f32> = values.iter().map(|value| value.to_f32()).collect();
                 Ok(on_device(self.filled(DType::F32, &values)?))
             }
+            (Weights::F8E4M3(values), _) => self.activations("weights", &self.e4m3(values, &shape)?),
             (Weights::Int8 { values, scales }, _) => {
                 let row = values.len() / scales.len().max(1);
                 let rows = values.chunks_exact(row.max(1)).zip(scales);
@@ -90,6 +94,11 @@ impl Cuda {
                 self.weights(Weights::F32(&values), &shape)
             }
         }
+    }
+
+    fn e4m3(&self, values: &[u8], shape: &[usize]) -> Result<Tensor> {
+        let shape = shape_of("weights", shape)?;
+        Ok(Tensor::on_cuda(self.clone(), self.filled(DType::F8E4M3, values)?, shape))
     }
 
     pub(super) fn product(&self, product: &Product) -> Result<()> {
@@ -160,10 +169,12 @@ impl Cuda {
         epilogue: Epilogue,
     ) -> Result<()> {
         let x = self.activations(op, x)?;
+        // Of weights in e4m3 a copy, exact, that is free again after the product.
+        let weights = self.activations(op, &layer.weights)?;
         let (columns, depth) = (layer.weights.dim(0), layer.weights.dim(1));
         self.product(&Product {
             a: Matrix::rows(self.address(op, &x)?, depth),
-            b: Matrix::rows(self.address(op, &layer.weights)?, depth),
+            b: Matrix::rows(self.address(op, &weights)?, depth),
             b_transposed: true,
             out: Matrix::rows(self.address(op, out)?, columns),
             addend: addend.map(|addend| self.address(op, addend)).transpose()?,

@@ -205,7 +205,8 @@ impl Builder {
             .transpose()?;
         let mut transformer = match source {
             Source::Files(files) => {
-                let weights = open(path(files, Role::Generator)?, &GENERATOR, &description)?;
+                let mut weights = open(path(files, Role::Generator)?, &GENERATOR, &description)?;
+                let _ahead = weights.read_ahead();
                 self.build(&weights, own.as_ref(), false, |loader| {
                     Ok(WanTransformer::load(loader, &self.config, None)?)
                 })
@@ -225,7 +226,7 @@ impl Builder {
         let load = |loader: &Loader<'_>| Ok(base.with_vace(VaceBlocks::load(loader, &self.config, &vace)?));
         match source {
             Source::Files(files) => {
-                let weights = open(path(files, Role::Vace)?, &VACE, &description)?;
+                let mut weights = open(path(files, Role::Vace)?, &VACE, &description)?;
                 if weights.get(VACE_PATCHES)?.to_f32().iter().all(|&weight| weight == 0.0) {
                     let file = weights.file();
                     return Err(format!(
@@ -233,6 +234,7 @@ impl Builder {
                     )
                     .into());
                 }
+                let _ahead = weights.read_ahead();
                 self.build(&weights, None, true, load)
             }
             Source::Random(_) => self.build(&random::weights(&description), None, true, load),
@@ -281,7 +283,7 @@ fn text_encoder(source: &Source, builder: &Builder) -> Result<TextEncoder, Failu
     match source {
         Source::Files(files) => {
             let tokenizer = Tokenizer::from_file(path(files, Role::Tokenizer)?)?;
-            let weights = Checkpoint::open(path(files, Role::TextEncoder)?)?;
+            let mut weights = Checkpoint::open(path(files, Role::TextEncoder)?)?;
             let config = Umt5Config::of(&weights)?;
             weights.check(&config.description(), Unexpected::Allow)?;
             if tokenizer.vocabulary() > config.vocabulary {
@@ -289,11 +291,12 @@ fn text_encoder(source: &Source, builder: &Builder) -> Result<TextEncoder, Failu
                     "tokenizer.json has more tokens than the text encoder knows; fetch both again".into()
                 );
             }
+            let _ahead = weights.read_ahead();
             load(&weights, config, tokenizer)
         }
         Source::Random(size) => {
             let config = random::text_encoder(*size);
-            load(&random::weights(&config.description()), config, random::tokenizer()?)
+            load(&random::text_weights(&config), config, random::tokenizer()?)
         }
     }
 }

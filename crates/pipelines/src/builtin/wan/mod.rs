@@ -48,7 +48,7 @@ impl Pipeline for WanPipeline {
     fn estimate(&self, params: &LoadParams) -> Option<MemoryEstimate> {
         let options = Options::read(self.family, params).ok()?;
         let source = Source::find(self.family, &self.folder, &options).unwrap_or(estimate::PUBLISHED);
-        estimate::estimate(self.family, &source, &options)
+        estimate::estimate(self.family, &source, &options, self.free_memory().is_some())
     }
 
     fn free_memory(&self) -> Option<u64> {

@@ -48,6 +48,11 @@ pub(super) fn text_encoder(size: RandomSize) -> Umt5Config {
     }
 }
 
+/// Its weights: the matrices of layers in e4m3, as in the published file; the table of tokens, and that of distances, in bf16.
+pub(super) fn text_weights(config: &Umt5Config) -> RandomWeights {
+    weights(&config.description()).in_e4m3(|name| name.contains(".attn.") || name.contains(".ffn."))
+}
+
 /// The weights of a family's autoencoder.
 pub(super) fn autoencoder(kind: VaeType, size: RandomSize) -> RandomWeights {
     let tiny = size == RandomSize::Tiny;
