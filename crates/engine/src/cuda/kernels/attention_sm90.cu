@@ -640,8 +640,6 @@ struct Consumer {
 
     __device__ __forceinline__ void wait_key() { barrier_wait(&shared.key_full[key.stage], key.phase); }
 
-    __device__ __forceinline__ void wait_value() { barrier_wait(&shared.value_full[value.stage], value.phase); }
-
     __device__ __forceinline__ void issue_scores_of_key() {
         pin(s);
         wgmma_fence();
@@ -649,7 +647,7 @@ struct Consumer {
     }
 
     __device__ __forceinline__ void issue_outputs_of_value() {
-        wait_value();
+        barrier_wait(&shared.value_full[value.stage], value.phase);
         pin(o);
         wgmma_fence();
         issue_outputs(o, p, descriptor(shared.value[value.stage], KEY_HALF_BYTES));
@@ -707,10 +705,6 @@ struct Consumer {
         wait_scores<1>();
         float factor[2];
         const bool moved = softmax_of(at, factor);
-        pin(s);
-        // They have long been there, but this is a branch, which the assembler moves no exponentials across: it would put them all behind the wait
-        // for the outputs, during which they are to be made.
-        wait_value();
         wait_outputs();
         pin(s);
         pack(p, s);
