@@ -73,17 +73,15 @@ impl Inputs {
 type Results = Vec<(String, Vec<f32>)>;
 
 /// Runs every operator; the names and results come in the same order on every device.
-fn run_all(device: &Device) -> Results {
-    let mut results = Results::new();
-    elementwise(device, &mut results);
-    movement(device, &mut results);
-    norms(device, &mut results);
-    products(device, &mut results);
-    attention(device, &mut results);
-    convolutions(device, &mut results);
-    pictures(device, &mut results);
-    fp8::run(device, &mut results);
-    results
+fn run_all(device: &Device, results: &mut Results) {
+    elementwise(device, results);
+    movement(device, results);
+    norms(device, results);
+    products(device, results);
+    attention(device, results);
+    convolutions(device, results);
+    pictures(device, results);
+    fp8::run(device, results);
 }
 
 fn elementwise(device: &Device, results: &mut Results) {
@@ -357,10 +355,12 @@ fn gpu(arithmetic: Arithmetic) -> Option<Device> {
     }
 }
 
-fn compare(run: fn(&Device) -> Results, arithmetic: Arithmetic, tolerance: f64, fp8_tolerance: f64) {
+/// What these operators give on the GPU beside what they give on the CPU.
+fn compare(run: fn(&Device, &mut Results), arithmetic: Arithmetic, tolerance: f64, fp8_tolerance: f64) {
     let Some(device) = gpu(arithmetic) else { return };
-    let expected = run(&Cpu::new(None).unwrap().into());
-    let found = run(&device);
+    let [mut expected, mut found] = [Results::new(), Results::new()];
+    run(&Cpu::new(None).unwrap().into(), &mut expected);
+    run(&device, &mut found);
     assert_eq!(expected.len(), found.len());
     let mut wrong = Vec::new();
     let mut worst = (0.0, "");

@@ -74,12 +74,14 @@ source!(
 source!(
     ATTENTION_SM90,
     "attention_sm90",
-    // As `HOPPER` in `ops::flash` says.
+    // As `HOPPER` and `HOPPER_F8` in `ops::flash` say.
     &[
         &["BLOCK_KEYS=32", "QUERY_STAGES=4"],
         &["BLOCK_KEYS=64", "QUERY_STAGES=4"],
         &["BLOCK_KEYS=128", "QUERY_STAGES=2"],
         &["BLOCK_KEYS=176", "QUERY_STAGES=1"],
+        &["BLOCK_KEYS=128", "QUERY_STAGES=2", "QK_F8"],
+        &["BLOCK_KEYS=176", "QUERY_STAGES=2", "QK_F8"],
     ],
     Work::Attention,
     Some("sm_90a"),

@@ -8,7 +8,7 @@ use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
 
 use crate::{
-    Device, Result, Shape, Tensor,
+    DType, Device, Result, Shape, Tensor,
     cpu::{
         Cpu, RowKernel,
         gemm::{Dense, VECTORS, panel_columns},
@@ -51,7 +51,13 @@ pub struct AttentionOptions<'a> {
 /// `softmax(scale · q kᵀ + bias) v` for every head. `q` is `[queries, heads, head_dim]`, as is the result; the order of
 /// the keys matters only to a relative bias.
 ///
+/// `q` and `k` may be [`DType::F8E4M3`], each for itself: the numbers are taken as they are, so that whoever scaled them
+/// puts the inverse of both scales into [`AttentionOptions::scale`]. Where all of them are, Hopper multiplies them in 8 bits
+/// (heads of 128 features, no relative bias, bf16 arithmetic); elsewhere they are widened, which loses nothing. Values and
+/// the result are of the type of activations.
+///
 /// # Errors
+/// [`crate::Error::DType`] when values, or queries or keys other than e4m3, are not `f32` on the CPU;
 /// [`crate::Error::Shape`] when heads or head dimensions differ, there is no key, or the relative bias has another size.
 pub fn attention(q: &Tensor, keys: &[Keys<'_>], options: &AttentionOptions<'_>) -> Result<Tensor> {
     const OP: &str = "attention";
@@ -84,13 +90,16 @@ pub fn attention(q: &Tensor, keys: &[Keys<'_>], options: &AttentionOptions<'_>) 
         return cuda.attention(OP, q, keys, scale, options.relative_bias, options.zero_keys);
     }
     let cpu = q.device().cpu(OP)?;
-    for run in keys {
+    let q = widened(q)?;
+    let wide = keys.iter().map(|run| widened(run.k)).collect::<Result<Vec<_>>>()?;
+    let keys: Vec<_> = keys.iter().zip(&wide).map(|(run, k)| Keys { k, ..*run }).collect();
+    for run in &keys {
         run.k.f32s(OP)?;
         run.v.f32s(OP)?;
     }
     let problem = Problem {
         q: q.f32s(OP)?,
-        keys,
+        keys: &keys,
         queries,
         heads,
         dim,
@@ -102,6 +111,14 @@ pub fn attention(q: &Tensor, keys: &[Keys<'_>], options: &AttentionOptions<'_>) 
     let mut out = Tensor::empty(&q.device(), shape)?;
     run(&cpu, &problem, shape, out.f32s_mut(OP)?)?;
     Ok(out)
+}
+
+/// e4m3 as `f32`, without a loss; anything else as it is.
+fn widened(x: &Tensor) -> Result<Tensor> {
+    match x.dtype() {
+        DType::F8E4M3 => x.to_dtype(DType::F32),
+        _ => Ok(x.clone()),
+    }
 }
 
 struct Problem<'a> {
@@ -546,6 +563,31 @@ mod tests {
             for (got, expected) in got.iter().zip(naive(&q, &k, &v, &bias, zero_keys, [queries, heads, dim])) {
                 prop_assert!((got - expected).abs() < 2e-6 + 2e-5 * expected.abs(), "{got} for {expected}");
             }
+        }
+    }
+
+    #[test]
+    fn queries_and_keys_in_e4m3_count_as_the_numbers_they_are() {
+        let device = Device::from(Cpu::new(None).expect("threads"));
+        let tensor =
+            |rows, seed| Tensor::from_f32(&device, &[rows, 2, 24], &noise(rows * 48, seed)).expect("tensor");
+        let narrow = |x: &Tensor| x.to_dtype(DType::F8E4M3).expect("e4m3");
+        let wide = |x: &Tensor| x.to_dtype(DType::F32).expect("f32");
+        let q = narrow(&tensor(77, 1));
+        let k = [narrow(&tensor(130, 2)), narrow(&tensor(5, 3))];
+        let v = [tensor(130, 4), tensor(5, 5)];
+        let run = |q: &Tensor, k: [&Tensor; 2]| {
+            let keys = [Keys::new(k[0], &v[0]), Keys { bias: -0.7, ..Keys::new(k[1], &v[1]) }];
+            let options = AttentionOptions { scale: Some(0.4), zero_keys: 3, ..Default::default() };
+            attention(q, &keys, &options).expect("attention")
+        };
+        let expected = run(&wide(&q), [&wide(&k[0]), &wide(&k[1])]);
+        assert_eq!(expected.dtype(), DType::F32);
+        for (q, k) in
+            [(&q, [&k[0], &k[1]]), (&q, [&wide(&k[0]), &wide(&k[1])]), (&wide(&q), [&k[0], &wide(&k[1])])]
+        {
+            let got = run(q, k);
+            assert_eq!((got.dtype(), got.to_vec()), (DType::F32, expected.to_vec()));
         }
     }
 

@@ -2,16 +2,19 @@
 
 use half::bf16;
 use scope_engine::{
-    Cpu, Device, Tensor,
+    Cpu, DType, Device, Tensor,
     convert::f32_from_f8e4m3,
     cuda::Arithmetic,
     ops::{
-        self, Activation, FixedScale, Gain, LayerNorm, Linear, LinearFp8, Modulation, NormRope, PlacedFrame,
-        RopeTable, Scaling, TokenGrid, Weights,
+        self, Activation, AttentionOptions, FixedScale, Gain, JoinedHeads, Keys, LayerNorm, Linear,
+        LinearFp8, Modulation, NormRope, PlacedFrame, RopeTable, Scaling, TokenGrid, Weights,
     },
 };
 
-use super::{Inputs, Results, gpu, poison};
+use super::{
+    BF16_TO_FP8_TOLERANCE, BF16_TOLERANCE, F32_TO_FP8_TOLERANCE, F32_TOLERANCE, Inputs, Results, compare,
+    gpu, poison,
+};
 
 pub(super) fn run(device: &Device, results: &mut Results) {
     rounding(device, results);
@@ -173,6 +176,22 @@ fn queries_and_keys(device: &Device, results: &mut Results) {
             results.push((format!("what was there before {name}"), before.to_vec()));
         }
         results.push((format!("queries of fused operators {heads} {head}"), x.to_vec()));
+        let x = inputs.tensor(&[45, 3 * heads * head]);
+        let rows = JoinedHeads {
+            x: &x,
+            heads,
+            weights: [&weight, &inputs.tensor(&[heads, head])],
+            eps: 1e-6,
+            ropes: [Some((&table, grid)), None],
+            fp8_scales: [None; 2],
+        };
+        let (mut keys, mut values) = (inputs.tensor(&[75, heads, head]), inputs.tensor(&[75, heads, head]));
+        poison(device);
+        let places = [Some(4), Some(0), None];
+        let queries = ops::rms_norm_rope_joined(&rows, &mut keys, &mut values, &places).unwrap();
+        for (what, x) in [("queries", queries), ("keys", keys), ("values", values)] {
+            results.push((format!("{what} of one projection {heads} {head}"), x.to_vec()));
+        }
     }
     for head in [20, 24, 128] {
         let memory = inputs.tensor(&[60, 3, head]);
@@ -198,11 +217,70 @@ fn queries_and_keys(device: &Device, results: &mut Results) {
     results.push(("norm and rotation of many frames".into(), memory.to_vec()));
 }
 
+/// Not one of those that `run` has: it takes as long as all of them.
+fn attention(device: &Device, results: &mut Results) {
+    let mut inputs = Inputs::new(device);
+    let narrow = |x: &Tensor| x.to_dtype(DType::F8E4M3).unwrap();
+    // Heads of 128 features are multiplied as they are by Hopper; tiles of queries and blocks of keys that are full, that
+    // are not, that are cut along their keys, and that are not. The last is a block of three latent frames in 480p.
+    for (queries, heads, dim, counts) in [
+        (1, 1, 128, &[1][..]),
+        (77, 3, 128, &[130]),
+        (77, 3, 128, &[1000, 333]),
+        (300, 12, 128, &[65, 7, 2200]),
+        (256, 2, 128, &[5280, 176]),
+        (4500, 4, 128, &[700]),
+        (4680, 1, 128, &[18_720]),
+        (129, 2, 64, &[65, 7, 200]),
+        (70, 3, 24, &[130, 4]),
+    ] {
+        let q = narrow(&inputs.scaled(&[queries, heads, dim], 2.0));
+        let parts: Vec<_> = counts
+            .iter()
+            .enumerate()
+            .map(|(run, &count)| {
+                let shape = [count, heads, dim];
+                (narrow(&inputs.scaled(&shape, 2.0)), inputs.tensor(&shape), run as f32 * -0.7)
+            })
+            .collect();
+        let keys: Vec<_> = parts.iter().map(|(k, v, bias)| Keys { k, v, bias: *bias }).collect();
+        let name = format!("{queries} {heads} {dim} {counts:?}");
+        let total: usize = counts.iter().sum();
+        for zero_keys in [0, 88] {
+            let options = AttentionOptions { scale: Some(0.05), zero_keys, ..Default::default() };
+            poison(device);
+            let out = ops::attention(&q, &keys, &options).unwrap();
+            results.push((format!("attention with 8 bits {name} {zero_keys}"), out.to_vec()));
+            if total > 10_000 {
+                break;
+            }
+        }
+        if queries > 300 {
+            continue;
+        }
+        let relative = inputs.tensor(&[heads, queries + total - 1]);
+        let options = AttentionOptions { scale: Some(0.05), relative_bias: Some(&relative), zero_keys: 0 };
+        let out = ops::attention(&q, &keys, &options).unwrap();
+        results.push((format!("relative attention with 8 bits {name}"), out.to_vec()));
+        // Some in 8 bits and some not.
+        let options = AttentionOptions { scale: Some(0.05), ..Default::default() };
+        let wide = inputs.scaled(&[queries, heads, dim], 2.0);
+        let out = ops::attention(&wide, &keys, &options).unwrap();
+        results.push((format!("attention with keys of 8 bits {name}"), out.to_vec()));
+        let more = inputs.scaled(&[33, heads, dim], 2.0);
+        let mixed: Vec<_> = keys.iter().copied().chain([Keys::new(&more, &more)]).collect();
+        let out = ops::attention(&q, &mixed, &options).unwrap();
+        results.push((format!("attention with some keys of 8 bits {name}"), out.to_vec()));
+    }
+}
+
 /// What is compared with the GPU is there without one, too.
 #[test]
 fn the_cpu_makes_numbers_of_all_of_them() {
     let mut results = Results::new();
-    run(&Cpu::new(None).unwrap().into(), &mut results);
+    let cpu = Cpu::new(None).unwrap().into();
+    run(&cpu, &mut results);
+    attention(&cpu, &mut results);
     for (name, values) in &results {
         assert!(!values.is_empty() && values.iter().all(|value| value.is_finite()), "{name}");
     }
@@ -220,6 +298,12 @@ fn rounded_numbers_are_those_of_the_cpu_to_the_last_bit() {
         all.map(|scaling| ops::quantise_fp8(&x, scaling).unwrap().dequantise().unwrap().to_vec())
     };
     assert_eq!(rounded(&device), rounded(&Cpu::new(None).unwrap().into()));
+}
+
+#[test]
+fn attention_with_8_bits_gives_what_the_cpu_gives() {
+    compare(attention, Arithmetic::F32, F32_TOLERANCE, F32_TO_FP8_TOLERANCE);
+    compare(attention, Arithmetic::Bf16, BF16_TOLERANCE, BF16_TO_FP8_TOLERANCE);
 }
 
 #[test]

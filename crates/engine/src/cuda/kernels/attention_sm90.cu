@@ -6,13 +6,14 @@
 // (Stream-K, Osama et al., 2023); the last block to finish a tile adds the parts up, in a fixed order, so results are the same in every run.
 //
 // Contract
-//   q, out    bf16 [queries, heads, 128], contiguous.
-//   k, v      bf16, up to MAX_RUNS runs; run i is [count_i, heads, 128], contiguous, count_i >= 1. Its scores get bias_i added.
+//   q, out    bf16 [queries, heads, 128], contiguous; with QK_F8 q is e4m3.
+//   k, v      bf16, up to MAX_RUNS runs; run i is [count_i, heads, 128], contiguous, count_i >= 1. Its scores get bias_i added. With QK_F8 all
+//             k are e4m3.
 //   zero_keys further keys have score 0 and value 0: they only enter the denominator.
 //   scale > 0. Accumulation, softmax and split parts are f32.
 //
 // Launch: block of 384 threads (warpgroup 0 loads, 1 and 2 compute), one block per multiprocessor, sizeof(Shared) bytes of dynamic shared memory:
-//   QUERY_STAGES * 32768 + 1024 * BLOCK_KEYS + 256.
+//   QUERY_STAGES * 32768 + 1024 * BLOCK_KEYS + 256, with QK_F8 QUERY_STAGES * 16384 + 32768 + 768 * BLOCK_KEYS + 256.
 //   The work is tiles * key blocks: tiles = heads * ceil(queries / 128), key blocks = sum over runs of ceil(count_i / BLOCK_KEYS).
 //   Tiles [0, whole_tiles) are computed whole, tile t by block t % gridDim.x. The others are cut evenly into gridDim.x parts; the host must
 //   then see to split = tiles - whole_tiles < gridDim.x <= split * key_blocks, and split * key_blocks * (gridDim.x + 1) < 2^32.
@@ -21,10 +22,11 @@
 //
 // Tensor maps (cuTensorMapEncodeTiled): bf16, rank 3, global size {64, rows, 2 * heads}, global strides {heads * 256, 128} bytes, 128-byte
 //   swizzle, no interleave, zero fill; box {64, 64, 2} for q and out, {64, BLOCK_KEYS, 2} for k and v. The third axis walks half heads, so a
-//   box lands in shared memory as two [rows][64] halves, the layout that wgmma reads.
+//   box lands in shared memory as two [rows][64] halves, the layout that wgmma reads. With QK_F8 a head of q and k is one row of 128 bytes, which
+//   the maps still call 64 bf16: global size {64, rows, heads}, global strides {heads * 128, 128} bytes, box {64, 64, 1} or {64, BLOCK_KEYS, 1}.
 //
 // Defines: BLOCK_KEYS 32, 64, 128 or 176, the keys of a tile; QUERY_STAGES >= 1, query tiles in shared memory (more of them hide the loads
-//   between short tiles).
+//   between short tiles); QK_F8, queries and keys are e4m3, taken as they are: whoever has scales for them puts these into `scale`.
 
 #ifndef BLOCK_KEYS
 #define BLOCK_KEYS 176
@@ -45,16 +47,25 @@ constexpr int GROUP_THREADS = 128;
 constexpr int THREADS = (GROUPS + 1) * GROUP_THREADS;
 constexpr int STAGES = 2;  // tiles of K, and of V, in shared memory
 
-constexpr int HALF_ROW_BYTES = 128;  // 64 bf16: the span of the 128-byte swizzle
-constexpr int QUERY_BYTES = GROUP_ROWS * HEAD_DIM * 2;
-constexpr int KEY_BYTES = BLOCK_KEYS * HEAD_DIM * 2;
-constexpr int QUERY_HALF_BYTES = QUERY_BYTES / 2;
-constexpr int KEY_HALF_BYTES = KEY_BYTES / 2;
+#ifdef QK_F8
+constexpr int QK_HALVES = 1;  // rows of the swizzle's span that a head of a query or key takes
+#else
+constexpr int QK_HALVES = 2;
+#endif
+constexpr int VALUE_HALVES = 2;
+
+constexpr int HALF_ROW_BYTES = 128;  // 64 bf16 or 128 e4m3: the span of the 128-byte swizzle
+constexpr int QUERY_HALF_BYTES = GROUP_ROWS * HALF_ROW_BYTES;  // of outputs, too
+constexpr int KEY_HALF_BYTES = BLOCK_KEYS * HALF_ROW_BYTES;    // of values, too
+constexpr int QUERY_BYTES = QK_HALVES * QUERY_HALF_BYTES;
+constexpr int KEY_BYTES = QK_HALVES * KEY_HALF_BYTES;
+constexpr int VALUE_BYTES = VALUE_HALVES * KEY_HALF_BYTES;
 
 constexpr int SCORES = BLOCK_KEYS / 2;   // f32 accumulators per thread of a 64 x BLOCK_KEYS product
 constexpr int PACKED = BLOCK_KEYS / 4;   // the same as bf16 pairs
 constexpr int OUTPUTS = HEAD_DIM / 2;    // f32 accumulators per thread of the 64 x 128 output
 constexpr int K_STEP = 16;               // depth of one bf16 wgmma
+constexpr int STEP_BYTES = 32;           // the same in bytes, as for any other type
 
 // setmaxnreg: 128 * 40 + 256 * 232 = 384 * 168, what __launch_bounds__ lets the kernel start with.
 constexpr int PRODUCER_REGISTERS = 40;
@@ -92,7 +103,10 @@ struct Arguments {
 struct Shared {
     unsigned char query[QUERY_STAGES][GROUPS][QUERY_BYTES];
     unsigned char key[STAGES][KEY_BYTES];
-    unsigned char value[STAGES][KEY_BYTES];
+    unsigned char value[STAGES][VALUE_BYTES];
+#ifdef QK_F8
+    unsigned char output[GROUPS][VALUE_HALVES * QUERY_HALF_BYTES];  // a query's stage is too small for them
+#endif
     u64 query_full[QUERY_STAGES][GROUPS];
     u64 query_empty[QUERY_STAGES][GROUPS];
     u64 key_full[STAGES];
@@ -102,7 +116,12 @@ struct Shared {
     int is_last[GROUPS];
 };
 
-static_assert(sizeof(Shared) <= QUERY_STAGES * GROUPS * QUERY_BYTES + 2 * STAGES * KEY_BYTES + 256, "the launch reserves this much");
+#ifdef QK_F8
+constexpr int TILE_BYTES = QUERY_STAGES * 16384 + 32768 + 768 * BLOCK_KEYS;
+#else
+constexpr int TILE_BYTES = QUERY_STAGES * 32768 + 1024 * BLOCK_KEYS;
+#endif
+static_assert(sizeof(Shared) <= TILE_BYTES + 256, "the launch reserves this much");
 static_assert(sizeof(Shared) <= 232448, "a block's shared memory on sm_90");
 
 // Named barriers; 0 is __syncthreads.
@@ -168,17 +187,17 @@ struct Ring {
 
 // ---- TMA ------------------------------------------------------------------------------------------------------------------------------------
 
-__device__ __forceinline__ void load_box(void *target, const TensorMap *map, int row, int head, u64 *barrier) {
+__device__ __forceinline__ void load_box(void *target, const TensorMap *map, int row, int half, u64 *barrier) {
     asm volatile(
         "cp.async.bulk.tensor.3d.shared::cluster.global.tile.mbarrier::complete_tx::bytes [%0], [%1, {%2, %3, %4}], [%5];" ::"r"(
             shared_address(target)),
-        "l"(map), "r"(0), "r"(row), "r"(2 * head), "r"(shared_address(barrier))
+        "l"(map), "r"(0), "r"(row), "r"(half), "r"(shared_address(barrier))
         : "memory");
 }
 
-__device__ __forceinline__ void store_box(const TensorMap *map, int row, int head, const void *source) {
+__device__ __forceinline__ void store_box(const TensorMap *map, int row, int half, const void *source) {
     asm volatile("cp.async.bulk.tensor.3d.global.shared::cta.tile.bulk_group [%0, {%1, %2, %3}], [%4];" ::"l"(map), "r"(0), "r"(row),
-                 "r"(2 * head), "r"(shared_address(source))
+                 "r"(half), "r"(shared_address(source))
                  : "memory");
     asm volatile("cp.async.bulk.commit_group;" ::: "memory");
 }
@@ -203,29 +222,36 @@ __device__ __forceinline__ void wait_stores() { asm volatile("cp.async.bulk.wait
     "+f"(d[i]), "+f"(d[i + 1]), "+f"(d[i + 2]), "+f"(d[i + 3]), "+f"(d[i + 4]), "+f"(d[i + 5]), "+f"(d[i + 6]), "+f"(d[i + 7])
 #define BIND_32(d, i) BIND_8(d, i), BIND_8(d, i + 8), BIND_8(d, i + 16), BIND_8(d, i + 24)
 
+#ifdef QK_F8
+#define SCORE_KIND "k32.f32.e4m3.e4m3"
+#define SCORE_SIGNS "1, 1"
+#else
+#define SCORE_KIND "k16.f32.bf16.bf16"
+#define SCORE_SIGNS "1, 1, 0, 0"  // and neither is transposed
+#endif
 #define SCORE_TEXT(shape, registers, a, b, accumulate) \
     "{\n" \
     ".reg .pred p;\n" \
     "setp.ne.b32 p, " accumulate ", 0;\n" \
-    "wgmma.mma_async.sync.aligned." shape ".f32.bf16.bf16 {" registers "}, " a ", " b ", p, 1, 1, 0, 0;\n" \
+    "wgmma.mma_async.sync.aligned." shape SCORE_KIND " {" registers "}, " a ", " b ", p, " SCORE_SIGNS ";\n" \
     "}"
 #if BLOCK_KEYS == 32
-#define SCORE_INSTRUCTION SCORE_TEXT("m64n32k16", REGISTERS_0_15, "%16", "%17", "%18")
+#define SCORE_INSTRUCTION SCORE_TEXT("m64n32", REGISTERS_0_15, "%16", "%17", "%18")
 #define SCORE_OPERANDS(s) BIND_8(s, 0), BIND_8(s, 8)
 #elif BLOCK_KEYS == 64
-#define SCORE_INSTRUCTION SCORE_TEXT("m64n64k16", REGISTERS_0_31, "%32", "%33", "%34")
+#define SCORE_INSTRUCTION SCORE_TEXT("m64n64", REGISTERS_0_31, "%32", "%33", "%34")
 #define SCORE_OPERANDS(s) BIND_32(s, 0)
 #elif BLOCK_KEYS == 128
-#define SCORE_INSTRUCTION SCORE_TEXT("m64n128k16", REGISTERS_0_31 ", " REGISTERS_32_63, "%64", "%65", "%66")
+#define SCORE_INSTRUCTION SCORE_TEXT("m64n128", REGISTERS_0_31 ", " REGISTERS_32_63, "%64", "%65", "%66")
 #define SCORE_OPERANDS(s) BIND_32(s, 0), BIND_32(s, 32)
 #elif BLOCK_KEYS == 176
-#define SCORE_INSTRUCTION SCORE_TEXT("m64n176k16", REGISTERS_0_31 ", " REGISTERS_32_63 ", " REGISTERS_64_87, "%88", "%89", "%90")
+#define SCORE_INSTRUCTION SCORE_TEXT("m64n176", REGISTERS_0_31 ", " REGISTERS_32_63 ", " REGISTERS_64_87, "%88", "%89", "%90")
 #define SCORE_OPERANDS(s) BIND_32(s, 0), BIND_32(s, 32), BIND_8(s, 64), BIND_8(s, 72), BIND_8(s, 80)
 #else
 #error "BLOCK_KEYS is 32, 64, 128 or 176"
 #endif
 
-// s (+)= a * b^T: a is 64 x 16, b BLOCK_KEYS x 16, both in shared memory with the depth contiguous.
+// s (+)= a * b^T: a is 64 rows of STEP_BYTES, b BLOCK_KEYS of them, both in shared memory with the depth contiguous.
 template <bool ACCUMULATE>
 __device__ __forceinline__ void wgmma_scores(float (&s)[SCORES], u64 a, u64 b) {
     asm volatile(SCORE_INSTRUCTION : SCORE_OPERANDS(s) : "l"(a), "l"(b), "n"(ACCUMULATE));
@@ -267,8 +293,8 @@ __device__ __forceinline__ u64 descriptor(const void *pointer, int next_half) {
 __device__ __forceinline__ void issue_scores(float (&s)[SCORES], u64 query, u64 key) {
     wgmma_scores<false>(s, query, key);
 #pragma unroll
-    for (int step = 1; step < HEAD_DIM / K_STEP; step++) {
-        const int half = step / 4, within = step % 4 * K_STEP * 2;
+    for (int step = 1; step < QK_HALVES * HALF_ROW_BYTES / STEP_BYTES; step++) {
+        const int half = step / 4, within = step % 4 * STEP_BYTES;
         wgmma_scores<true>(s, query + ((half * QUERY_HALF_BYTES + within) >> 4), key + ((half * KEY_HALF_BYTES + within) >> 4));
     }
     wgmma_commit();
@@ -453,7 +479,7 @@ struct Producer {
             u64 *full = &shared.query_full[query.stage][group];
             barrier_wait(&shared.query_empty[query.stage][group], query.phase ^ 1);
             barrier_expect(full, QUERY_BYTES);
-            load_box(shared.query[query.stage][group], &maps.query, tile_row + group * GROUP_ROWS, head, full);
+            load_box(shared.query[query.stage][group], &maps.query, tile_row + group * GROUP_ROWS, QK_HALVES * head, full);
         }
         query.advance();
     }
@@ -461,14 +487,14 @@ struct Producer {
     __device__ __forceinline__ void load_key(const Cursor &at, int head) {
         barrier_wait(&shared.key_empty[key.stage], key.phase ^ 1);
         barrier_expect(&shared.key_full[key.stage], KEY_BYTES);
-        load_box(shared.key[key.stage], &maps.key[at.run], at.row, head, &shared.key_full[key.stage]);
+        load_box(shared.key[key.stage], &maps.key[at.run], at.row, QK_HALVES * head, &shared.key_full[key.stage]);
         key.advance();
     }
 
     __device__ __forceinline__ void load_value(const Cursor &at, int head) {
         barrier_wait(&shared.value_empty[value.stage], value.phase ^ 1);
-        barrier_expect(&shared.value_full[value.stage], KEY_BYTES);
-        load_box(shared.value[value.stage], &maps.value[at.run], at.row, head, &shared.value_full[value.stage]);
+        barrier_expect(&shared.value_full[value.stage], VALUE_BYTES);
+        load_box(shared.value[value.stage], &maps.value[at.run], at.row, VALUE_HALVES * head, &shared.value_full[value.stage]);
         value.advance();
     }
 };
@@ -692,23 +718,33 @@ struct Consumer {
         rows.sum[1] = quad_sum(rows.sum[1]);
     }
 
-    // Writes the outputs by way of the tile's query stage, and gives that back to the producer.
+    // Writes the outputs by way of shared memory: a place of their own, or the tile's query stage. Gives the latter back to the producer.
     __device__ __forceinline__ void store(const Work &work, bool complete) {
+#ifdef QK_F8
+        unsigned char *stage = shared.output[group];
+        if (is_leader()) wait_stores();  // the outputs of the tile before have left
+#else
         unsigned char *stage = shared.query[query.stage][group];
+#endif
         named_sync(GROUP + group, GROUP_THREADS);  // every warp has done its last product with the query
+#ifdef QK_F8
+        if (is_leader()) barrier_arrive(&shared.query_empty[query.stage][group]);
+#endif
         if (complete) {
             stage_outputs(stage, o, rows);
             named_sync(GROUP + group, GROUP_THREADS);
         }
         if (is_leader()) {
             const int row = work.tile % a.query_tiles * TILE_ROWS + group * GROUP_ROWS;
-            if (complete && row < a.queries) store_box(&maps.output, row, work.tile / a.query_tiles, stage);
+            if (complete && row < a.queries) store_box(&maps.output, row, VALUE_HALVES * (work.tile / a.query_tiles), stage);
+#ifndef QK_F8
             held = &shared.query_empty[query.stage][group];
             if (QUERY_STAGES == 1) {  // the next tile can't begin before
                 wait_stores();
                 barrier_arrive(held);
                 held = nullptr;
             }
+#endif
         }
         query.advance();
     }

@@ -51,16 +51,16 @@ impl Cuda {
         relative_bias: Option<&Tensor>,
         zero_keys: usize,
     ) -> Result<Tensor> {
-        let q = self.activations(op, q)?;
         let (queries, heads, dim) = (q.dim(0), q.dim(1), q.dim(2));
         if keys.len() > MAX_RUNS {
             let detail = format!("{} runs of keys; {MAX_RUNS} are the most", keys.len());
             return Err(Error::Shape { op, detail });
         }
         let has_keys = keys.iter().any(|run| run.k.dim(0) > 0);
-        if has_keys && let Some(out) = self.flash_attention(op, &q, keys, scale, relative_bias, zero_keys)? {
+        if has_keys && let Some(out) = self.flash_attention(op, q, keys, scale, relative_bias, zero_keys)? {
             return Ok(out);
         }
+        let q = self.activations(op, q)?;
         let mut runs = Runs { count: keys.len() as i32, keys: [0; MAX_RUNS], bias: [0.0; MAX_RUNS] };
         for (index, run) in keys.iter().enumerate() {
             (runs.keys[index], runs.bias[index]) = (run.k.dim(0) as i32, run.bias);
@@ -71,10 +71,10 @@ impl Cuda {
             return self.affine_clamped(op, &q, [0.0, 0.0], [0.0, 0.0]);
         }
         let joined = |part: fn(&Keys<'_>) -> Tensor| {
-            let parts: Vec<Tensor> = keys.iter().map(part).collect();
-            match parts.as_slice() {
-                [one] => self.activations(op, one),
-                several => self.activations(op, &Tensor::concat(&several.iter().collect::<Vec<_>>())?),
+            let parts = keys.iter().map(|run| self.activations(op, &part(run)));
+            match parts.collect::<Result<Vec<_>>>()?.as_slice() {
+                [one] => Ok(one.clone()),
+                several => Tensor::concat(&several.iter().collect::<Vec<_>>()),
             }
         };
         let (k, v) = (joined(|run| run.k.clone())?, joined(|run| run.v.clone())?);

@@ -35,6 +35,12 @@ const HOPPER: [(usize, Tiling); 4] = [
     (usize::MAX, Tiling { variant: 3, queries: 128, keys: 176, query_stages: 1 }),
 ];
 
+/// Those for queries and keys in e4m3, likewise.
+const HOPPER_F8: [(usize, Tiling); 2] = [
+    (4000, Tiling { variant: 4, queries: 128, keys: 128, query_stages: 2 }),
+    (usize::MAX, Tiling { variant: 5, queries: 128, keys: 176, query_stages: 2 }),
+];
+
 /// The variants of `attention_sm80`: heads of 128 features, the same where shared memory is small, heads of 64, and these
 /// with a relative bias.
 const PORTABLE: [Tiling; 4] = [
@@ -189,7 +195,8 @@ impl Problem<'_> {
 }
 
 impl Cuda {
-    /// Attention by one of these kernels, or `None` where none is made for it.
+    /// Attention by one of these kernels, or `None` where none is made for it. Queries and keys in e4m3 stay that only
+    /// where the kernel reads them.
     pub(super) fn flash_attention(
         &self,
         op: &'static str,
@@ -208,11 +215,18 @@ impl Cuda {
         if self.arithmetic() != Arithmetic::Bf16 || !made_for || scale <= 0.0 {
             return Ok(None);
         }
+        let capability = self.properties().capability;
+        let is_hopper = capability == [9, 0] && dim == 128;
+        let is_f8 = is_hopper
+            && q.dtype() == DType::F8E4M3
+            && keys.iter().all(|run| run.k.dim(0) == 0 || run.k.dtype() == DType::F8E4M3);
+        let scored = if is_f8 { DType::F8E4M3 } else { self.dtype() };
+        let q = &self.cast(op, q, scored)?;
         // Converted keys live until the kernel is on the stream.
         let mut held = Vec::new();
         let mut runs = SmallVec::new();
         for run in keys.iter().filter(|run| run.k.dim(0) > 0) {
-            let (k, v) = (self.activations(op, run.k)?, self.activations(op, run.v)?);
+            let (k, v) = (self.cast(op, run.k, scored)?, self.activations(op, run.v)?);
             let count = run.k.dim(0) as i32;
             runs.push(Run { k: self.address(op, &k)?, v: self.address(op, &v)?, count, bias: run.bias });
             held.extend([k, v]);
@@ -221,8 +235,11 @@ impl Cuda {
         let out = self.empty(q.shape())?;
         let bias = relative_bias.as_ref().map_or(Ok(0), |bias| self.address(op, bias))?;
         let problem = Problem { q, out: &out, runs, scale, relative_bias: bias, zero_keys };
-        let capability = self.properties().capability;
-        if capability == [9, 0] && dim == 128 {
+        if is_f8 {
+            let count = problem.keys();
+            let (_, tiling) = HOPPER_F8.iter().find(|(most, _)| count <= *most).unwrap_or(&HOPPER_F8[1]);
+            self.hopper_attention(op, &problem, tiling)?;
+        } else if is_hopper {
             let longest = problem.runs.iter().map(|run| run.count as usize).max().unwrap_or(0);
             let count = problem.keys();
             // Every run has blocks of keys of its own: what counts for the smallest is the longest of them.
@@ -255,24 +272,29 @@ impl Cuda {
     }
 
     fn hopper_attention(&self, op: &'static str, problem: &Problem<'_>, tiling: &Tiling) -> Result<()> {
-        /// Elements of a row of shared memory: half a head.
+        /// Elements of a row of shared memory: half a head, in bf16.
         const HALF: usize = 64;
+        const HALF_BYTES: usize = HALF * DType::Bf16.size_bytes();
+        /// Rows of shared memory that a head of values or results takes.
+        const HALVES: usize = 2;
         let (queries, heads) = (problem.q.dim(0), problem.q.dim(1));
-        let row = heads * 2 * HALF * DType::Bf16.size_bytes();
-        let map = |address, rows, box_rows| {
+        let is_f8 = problem.q.dtype() == DType::F8E4M3;
+        // A head of e4m3 is a single such row. The copy engine brings bytes: 64 of bf16 stand for 128 of e4m3.
+        let scored_halves = if is_f8 { 1 } else { HALVES };
+        let map = |address, rows, box_rows, halves| {
             TensorMap::new(&Boxes {
                 address,
-                dims: [HALF, rows, 2 * heads],
-                strides: [0, row, HALF * DType::Bf16.size_bytes()],
-                extent: [HALF, box_rows, 2],
+                dims: [HALF, rows, halves * heads],
+                strides: [0, heads * halves * HALF_BYTES, HALF_BYTES],
+                extent: [HALF, box_rows, halves],
                 steps: [1; 3],
                 swizzle: Swizzle::Bytes128,
             })
         };
         let (query, output) = (self.address(op, problem.q)?, self.address(op, problem.out)?);
         let mut maps = HopperMaps {
-            query: map(query, queries, HALF)?,
-            output: map(output, queries, HALF)?,
+            query: map(query, queries, HALF, scored_halves)?,
+            output: map(output, queries, HALF, HALVES)?,
             keys: [TensorMap::NONE; MAX_RUNS],
             values: [TensorMap::NONE; MAX_RUNS],
         };
@@ -280,16 +302,19 @@ impl Cuda {
         let mut key_blocks = 0;
         for (index, run) in problem.runs.iter().enumerate() {
             let count = run.count as usize;
-            maps.keys[index] = map(run.k, count, tiling.keys)?;
-            maps.values[index] = map(run.v, count, tiling.keys)?;
+            maps.keys[index] = map(run.k, count, tiling.keys, scored_halves)?;
+            maps.values[index] = map(run.v, count, tiling.keys, HALVES)?;
             (counts[index], biases[index]) = (run.count, run.bias);
             key_blocks += count.div_ceil(tiling.keys);
         }
         let slots = self.properties().multiprocessors as usize;
         let plan = Plan::new(queries, heads, key_blocks, tiling.queries, slots, true);
-        // Of a tile of queries there are stages, of keys and of values two each.
-        let tile_bytes = 2 * HALF * DType::Bf16.size_bytes();
-        let shared = (tiling.query_stages * tiling.queries + 4 * tiling.keys) * tile_bytes + BARRIER_BYTES;
+        // Of a tile of queries there are stages, of keys and of values two each. Results have a place of their own where a
+        // tile of queries has too little room for them.
+        let outputs = if is_f8 { HALVES * tiling.queries } else { 0 };
+        let queries_rows = tiling.query_stages * scored_halves * tiling.queries;
+        let keys_rows = 2 * (scored_halves + HALVES) * tiling.keys;
+        let shared = (queries_rows + keys_rows + outputs) * HALF_BYTES + BARRIER_BYTES;
         let grid = Grid { shared_bytes: shared as u32, ..Grid::blocks(plan.grid, 384) };
         self.parts(|[partials, arrivals]| {
             let arguments = HopperArguments {
