@@ -46,8 +46,7 @@ fn flows(model: &WanTransformer, family: &Family) -> Vec<f32> {
     let device = model.device();
     let side = 16;
     let mut cache =
-        KvCache::new(device, model.config(), &family.cache, model.config().frame_tokens(side, side), 0)
-            .unwrap();
+        KvCache::for_model(model, &family.cache, model.config().frame_tokens(side, side)).unwrap();
     let mut generator = Generator::new(5);
     let adapters = Adapters::default();
     let text = ops::randn(device, &[20, model.config().text_dim], &mut generator).unwrap();

@@ -39,9 +39,34 @@ pub(super) struct Attention {
     joined: Option<Projection>,
     norm_q: Tensor,
     norm_k: Tensor,
+    /// Of queries and keys where they may be in 8 bits.
+    narrow: Option<NarrowScales>,
     heads: usize,
     eps: f32,
 }
+
+/// Scales of queries and keys in 8 bits: powers of two.
+#[derive(Clone, Copy, Debug)]
+struct NarrowScales {
+    q: f32,
+    k: f32,
+}
+
+impl NarrowScales {
+    /// After a norm, no number of a vector is larger than the root of the number of features times the largest weight, and
+    /// rotations keep it so: nothing saturates.
+    fn of(norm_q: &Tensor, norm_k: &Tensor) -> scope_engine::Result<Self> {
+        let scale = |weight: &Tensor| {
+            let features = weight.shape().numel() as f32;
+            let largest = ops::largest_magnitude(weight)? * features.sqrt();
+            Ok::<_, scope_engine::Error>((largest.max(f32::MIN_POSITIVE) / F8_LARGEST).log2().ceil().exp2())
+        };
+        Ok(Self { q: scale(norm_q)?, k: scale(norm_k)? })
+    }
+}
+
+/// The largest number in e4m3.
+const F8_LARGEST: f32 = 448.0;
 
 impl Attention {
     /// `keys` loads the layers of keys and values.
@@ -57,6 +82,7 @@ impl Attention {
             v: keys(&loader.at("v"), dim, dim)?,
             o: Projection::load(&loader.at("o"), dim, dim)?,
             joined: None,
+            narrow: None,
             norm_q: loader.at("norm_q").tensor("weight", &[dim])?,
             norm_k: loader.at("norm_k").tensor("weight", &[dim])?,
             heads: config.num_heads,
@@ -83,8 +109,9 @@ impl Attention {
         x: &'a Tensor,
         weight: &'a Tensor,
         rope: Option<(&'a RopeTable, TokenGrid)>,
+        fp8_scale: Option<f32>,
     ) -> NormRope<'a> {
-        NormRope { x, weight, eps: self.eps, rope, fp8_scale: None }
+        NormRope { x, weight, eps: self.eps, rope, fp8_scale }
     }
 
     fn queries<'a>(
@@ -92,9 +119,10 @@ impl Attention {
         x: impl Into<Input<'a>>,
         adapters: &Adapters,
         rope: Option<(&RopeTable, TokenGrid)>,
+        fp8_scale: Option<f32>,
     ) -> scope_engine::Result<Tensor> {
         let q = self.split(&self.q.forward(x, Activation::None, adapters)?)?;
-        ops::rms_norm_rope(&self.normed(&q, &self.norm_q, rope))
+        ops::rms_norm_rope(&self.normed(&q, &self.norm_q, rope, fp8_scale))
     }
 
     /// Keys before their norm and rotation.
@@ -109,7 +137,7 @@ impl Attention {
         rope: Option<(&RopeTable, TokenGrid)>,
     ) -> scope_engine::Result<Tensor> {
         let k = self.raw_keys(x, adapters)?;
-        ops::rms_norm_rope(&self.normed(&k, &self.norm_k, rope))
+        ops::rms_norm_rope(&self.normed(&k, &self.norm_k, rope, None))
     }
 
     fn values<'a>(&self, x: impl Into<Input<'a>>, adapters: &Adapters) -> scope_engine::Result<Tensor> {
@@ -202,6 +230,9 @@ impl Block {
         let modulation = loader.tensor("modulation", &[1, 6, dim])?;
         let mut self_attn = Attention::load(&loader.at("self_attn"), config, Projection::load_for_fp8)?;
         self_attn.join()?;
+        if self_attn.k.takes_fp8().is_some() {
+            self_attn.narrow = Some(NarrowScales::of(&self_attn.norm_q, &self_attn.norm_k)?);
+        }
         Ok(Self {
             self_attn,
             // A text has few keys, which are made once.
@@ -301,6 +332,11 @@ impl Block {
         )
     }
 
+    /// May its queries and keys be in 8 bits?
+    pub(super) fn narrows_attention(&self) -> bool {
+        self.self_attn.narrow.is_some()
+    }
+
     /// Do layers take activations in 8 bits?
     pub(super) fn takes_fp8(&self) -> bool {
         let layers = [&self.self_attn.q, &self.self_attn.k, &self.self_attn.v, &self.cross_attn.q];
@@ -318,7 +354,7 @@ impl Block {
         let attended = match attention {
             SelfAttention::Isolated { zero_keys } => {
                 let rope = Some((shared.rope, TokenGrid { start: 0, ..shared.grid }));
-                let q = layer.queries(a, shared.adapters, rope)?;
+                let q = layer.queries(a, shared.adapters, rope, None)?;
                 let k = layer.keys(a, shared.adapters, rope)?;
                 let v = layer.values(a, shared.adapters)?;
                 ops::attention(&q, &[ops::Keys::new(&k, &v)], &options(zero_keys))?
@@ -330,6 +366,8 @@ impl Block {
                 let start = if policy.relative_positions { newest } else { shared.grid.start };
                 let grid = TokenGrid { start, ..shared.grid };
                 let rope = (!policy.relative_positions).then_some((shared.rope, grid));
+                let narrow = layer.narrow.filter(|_| cache.has_narrow_keys());
+                let fp8_scales = [narrow.map(|scales| scales.q), narrow.map(|scales| scales.k)];
                 let q = match layer.joined.as_ref().filter(|_| !plan.record) {
                     Some(joined) => {
                         let rows = joined.forward(a, Activation::None, shared.adapters)?;
@@ -339,21 +377,24 @@ impl Block {
                             weights: [&layer.norm_q, &layer.norm_k],
                             eps: layer.eps,
                             ropes: [Some((shared.rope, grid)), rope],
-                            fp8_scales: [None; 2],
+                            fp8_scales,
                         };
                         cache.store_joined(plan, policy, shared.quirks, tokens, &rows)?
                     }
                     None => {
-                        let q = layer.queries(a, shared.adapters, Some((shared.rope, grid)))?;
+                        let rotation = Some((shared.rope, grid));
+                        let q = layer.queries(a, shared.adapters, rotation, fp8_scales[0])?;
                         let k = layer.raw_keys(a, shared.adapters)?;
                         let v = layer.values(a, shared.adapters)?;
-                        let k = NewKeys::Raw(layer.normed(&k, &layer.norm_k, rope));
+                        let k = NewKeys::Raw(layer.normed(&k, &layer.norm_k, rope, fp8_scales[1]));
                         cache.store(plan, policy, shared.quirks, tokens, k, &v)?;
                         q
                     }
                 };
                 let parts = cache.attended(plan, policy, grid, shared.rope, bias)?;
-                ops::attention(&q, &keys(&parts), &options(zero_keys))?
+                // The numbers are attended to as they are: what they were divided by is in the scale of the scores.
+                let scale = narrow.map(|scales| scales.q * scales.k / (q.dim(2) as f32).sqrt());
+                ops::attention(&q, &keys(&parts), &AttentionOptions { scale, ..options(zero_keys) })?
             }
         };
         Ok(joined(&attended)?)
@@ -384,7 +425,7 @@ impl Block {
         cached: &mut Option<TextKeys>,
     ) -> Result<Tensor, WanError> {
         let layer = &self.cross_attn;
-        let q = layer.queries(c, shared.adapters, None)?;
+        let q = layer.queries(c, shared.adapters, None, None)?;
         let text = self.text_keys(shared.text, shared.adapters, cached)?;
         let attended = ops::attention(&q, &keys(&text.runs()?), &AttentionOptions::default())?;
         Ok(joined(&attended)?)

@@ -96,8 +96,7 @@ impl ChunkStream {
             });
         }
         let tokens = model.config().frame_tokens(height, width);
-        let vace_blocks = model.vace().map_or(0, |vace| vace.layers().len());
-        let cache = KvCache::new(model.device(), model.config(), &family.cache, tokens, vace_blocks)?;
+        let cache = KvCache::for_model(&model, &family.cache, tokens)?;
         Ok(Self {
             schedule: family.timestep_shift.map_or_else(FlowSchedule::exact, FlowSchedule::new),
             cache,

@@ -131,6 +131,11 @@ impl WanTransformer {
         &self.device
     }
 
+    /// May queries and keys be in 8 bits?
+    pub(super) fn narrows_attention(&self) -> bool {
+        !self.blocks.is_empty() && self.blocks.iter().all(Block::narrows_attention)
+    }
+
     /// The VACE blocks, if loaded.
     #[must_use]
     pub fn vace(&self) -> Option<&VaceBlocks> {

@@ -8,7 +8,7 @@ use crate::{
     Chunk, ChunkReport, Effort, GenerateError, Generator, InputMode, Needs, Output, Sampling, Snapshot,
 };
 use scope_frame::{Fit, Frame, Image, PixelFormat, Timestamp};
-use scope_models::frames::{self, Picture};
+use scope_models::frames::Picture;
 use scope_models::noise::SeededNoise;
 use scope_models::video::{Decoded, TextConditioner, VideoError, VideoStream};
 use scope_models::wan::{Adapters, NoiseSource};
