@@ -322,7 +322,7 @@ impl Tensor {
     /// share the memory, they keep the old values: it is copied first.
     ///
     /// # Errors
-    /// [`Error::OutOfMemory`]; [`Error::Shape`] when the inner dimensions differ or the entries don't fit, [`Error::DType`] unless both are `f32`.
+    /// [`Error::OutOfMemory`]; [`Error::Shape`] when the inner dimensions differ or the entries don't fit, [`Error::DType`] unless both are `f32`, or both e4m3.
     pub fn write(&mut self, start: usize, source: &Self) -> Result<()> {
         const OP: &str = "write";
         let fits = start.checked_add(source.dim(0)).is_some_and(|end| end <= self.dim(0));
@@ -336,6 +336,11 @@ impl Tensor {
         let row = self.shape[1..].iter().product::<usize>();
         if let Device::Cuda(cuda) = self.device() {
             return cuda.write(OP, self, start * row, source);
+        }
+        if self.dtype() == DType::F8E4M3 {
+            let source = source.f8s(OP)?;
+            self.f8s_mut(OP)?[start * row..][..source.len()].copy_from_slice(source);
+            return Ok(());
         }
         let source = source.f32s(OP)?;
         self.f32s_mut(OP)?[start * row..][..source.len()].copy_from_slice(source);
@@ -369,6 +374,25 @@ impl Tensor {
                 Ok(&data[self.offset..self.offset + self.shape.numel()])
             }
             Storage::Cpu(..) => Err(Error::DType { op, expected: DType::F8E4M3, found: self.dtype() }),
+            Storage::Cuda(..) => Err(Error::Elsewhere { op }),
+        }
+    }
+
+    /// The bytes of an e4m3 tensor for writing; copied first if other tensors share them.
+    fn f8s_mut(&mut self, op: &'static str) -> Result<&mut [u8]> {
+        let count = self.shape.numel();
+        let found = self.dtype();
+        match &mut self.storage {
+            Storage::Cpu(cpu, CpuStorage::F8E4M3(data)) => {
+                if data.unique().is_none() {
+                    let bytes = data[self.offset..self.offset + count].iter().copied();
+                    let copy = cpu.u8s().collect(bytes)?;
+                    (*data, self.offset) = (copy, 0);
+                }
+                let range = self.offset..self.offset + count;
+                Ok(data.unique().map_or(&mut [][..], |data| &mut data[range]))
+            }
+            Storage::Cpu(..) => Err(Error::DType { op, expected: DType::F8E4M3, found }),
             Storage::Cuda(..) => Err(Error::Elsewhere { op }),
         }
     }
