@@ -166,13 +166,22 @@ impl Memory {
         end.synchronize().and_then(|()| start.elapsed_ms(end)).map_err(failed("work that was under way"))
     }
 
-    /// Do two allocations begin with the same bytes?
-    pub(crate) fn same(&self, a: &Allocation, b: &Allocation, bytes: usize) -> Result<bool> {
-        let mut both = [vec![0; bytes], vec![0; bytes]];
-        for (host, device) in both.iter_mut().zip([a, b]) {
-            self.download(device.ptr, host)?;
+    /// Are samples of the first bytes of two allocations, from all over them, the same?
+    pub(crate) fn look_the_same(&self, a: &Allocation, b: &Allocation, bytes: usize) -> Result<bool> {
+        const SAMPLE: usize = 32 << 10;
+        const SAMPLES: usize = 4;
+        let length = bytes.min(SAMPLE);
+        let mut both = [vec![0; length], vec![0; length]];
+        for sample in 0..SAMPLES {
+            let at = (bytes - length) / (SAMPLES - 1) * sample;
+            for (host, device) in both.iter_mut().zip([a, b]) {
+                self.download(device.ptr + at as u64, host)?;
+            }
+            if both[0] != both[1] {
+                return Ok(false);
+            }
         }
-        Ok(both[0] == both[1])
+        Ok(true)
     }
 
     /// Copies to host memory, after everything before it on the stream.

@@ -80,7 +80,7 @@ impl Attention {
             q: Projection::load_for_fp8(&loader.at("q"), dim, dim)?,
             k: keys(&loader.at("k"), dim, dim)?,
             v: keys(&loader.at("v"), dim, dim)?,
-            o: Projection::load(&loader.at("o"), dim, dim)?,
+            o: Projection::load_for_fp8(&loader.at("o"), dim, dim)?,
             joined: None,
             narrow: None,
             norm_q: loader.at("norm_q").tensor("weight", &[dim])?,
@@ -154,6 +154,8 @@ pub(super) struct Block {
     pub(super) ffn: [Projection; 2],
     /// `[6, dim]`.
     modulation: Tensor,
+    /// A gate that lets everything through: `[1, 1, dim]`.
+    one: Tensor,
     eps: f32,
     /// Of activations in 8 bits, once they are known.
     pub(super) scales: Option<BlockScales>,
@@ -243,6 +245,7 @@ impl Block {
                 Projection::load_for_fp8(&loader.at("ffn").at(2), dim, config.ffn_dim)?,
             ],
             modulation: modulation.reshape(&[6, dim])?,
+            one: Tensor::from_fn(loader.device(), &[1, 1, dim], |values| values.fill(1.0))?,
             eps: config.eps,
             scales: None,
         })
@@ -283,6 +286,10 @@ impl Block {
             None => Rows::normed(&x, norm, self.eps, &layers, scale_1)?,
         };
         let attended = self.attend(&a, shared, attention)?;
+        if let Some(observer) = shared.observer {
+            observer.note(Place::Attended, &attended)?;
+        }
+        let attended = Rows::of(attended, &self.self_attn.o, scale(Place::Attended))?;
 
         let norm = LayerNorm::Affine { weight: &self.norm3.0, bias: &self.norm3.1 };
         let (mut x, c) = self.self_attn.o.add_to_and_norm(
@@ -295,12 +302,25 @@ impl Block {
         )?;
         note(Place::Text, &x, norm)?;
         let attended = self.attend_text(&c, shared, text)?;
-        x = self.cross_attn.o.add_to(x, &attended, Gain::Constant(1.0), shared.adapters)?;
+        if let Some(observer) = shared.observer {
+            observer.note(Place::AttendedText, &attended)?;
+        }
+        let attended = Rows::of(attended, &self.cross_attn.o, scale(Place::AttendedText))?;
 
         let norm = LayerNorm::Modulated { scale: part(SCALE_2), shift: part(SHIFT_2) };
         let [inner, outer] = &self.ffn;
-        note(Place::Outer, &x, norm)?;
-        let b = Rows::normed(&x, norm, self.eps, &[inner], scale(Place::Outer))?;
+        let b;
+        if matches!(attended, Rows::Fp8(_)) {
+            // Products in 8 bits have no addend; the norm that follows adds them on its way.
+            let one = Modulation { table: &self.one, part: 0 };
+            let norm = (norm, self.eps);
+            let layers = (&[inner][..], scale(Place::Outer));
+            (x, b) = self.cross_attn.o.add_to_and_norm(x, &attended, one, shared.adapters, norm, layers)?;
+        } else {
+            x = self.cross_attn.o.add_to(x, &attended, Gain::Constant(1.0), shared.adapters)?;
+            note(Place::Outer, &x, norm)?;
+            b = Rows::normed(&x, norm, self.eps, &[inner], scale(Place::Outer))?;
+        }
         let hidden = inner.forward_to(&b, Activation::Gelu, shared.adapters, outer, scale(Place::Hidden))?;
         if let (Some(observer), Rows::Plain(hidden)) = (shared.observer, &hidden) {
             observer.note(Place::Hidden, hidden)?;
@@ -339,7 +359,8 @@ impl Block {
 
     /// Do layers take activations in 8 bits?
     pub(super) fn takes_fp8(&self) -> bool {
-        let layers = [&self.self_attn.q, &self.self_attn.k, &self.self_attn.v, &self.cross_attn.q];
+        let own = &self.self_attn;
+        let layers = [&own.q, &own.k, &own.v, &own.o, &self.cross_attn.q, &self.cross_attn.o];
         layers.into_iter().chain(&self.ffn).any(|layer| layer.takes_fp8().is_some())
     }
 

@@ -33,13 +33,18 @@ pub(super) enum Place {
     Attention,
     /// Into the queries of the attention to the text.
     Text,
+    /// Out of the attention, into its last layer.
+    Attended,
+    /// Out of the attention to the text, into its last layer.
+    AttendedText,
     /// Into the feed-forward network.
     Outer,
     /// Inside it.
     Hidden,
 }
 
-const PLACES: [Place; 4] = [Place::Attention, Place::Text, Place::Outer, Place::Hidden];
+const PLACES: [Place; 6] =
+    [Place::Attention, Place::Text, Place::Attended, Place::AttendedText, Place::Outer, Place::Hidden];
 
 /// The scales of one block, in the order of the places.
 #[derive(Clone, Debug)]
@@ -51,9 +56,16 @@ impl BlockScales {
     }
 
     fn for_largest(device: &Device, largest: [f32; PLACES.len()]) -> scope_engine::Result<Self> {
-        let [attention, text, outer, hidden] = largest;
+        let [attention, text, attended, attended_text, outer, hidden] = largest;
         let scale = |largest| FixedScale::for_largest(device, largest);
-        Ok(Self([scale(attention)?, scale(text)?, scale(outer)?, scale(hidden)?]))
+        Ok(Self([
+            scale(attention)?,
+            scale(text)?,
+            scale(attended)?,
+            scale(attended_text)?,
+            scale(outer)?,
+            scale(hidden)?,
+        ]))
     }
 }
 
@@ -185,7 +197,16 @@ mod tests {
         let plain = WanTransformer::load(&loader, &config, None).expect("a transformer");
         let mut narrow = plain.clone();
         for block in 0..config.num_layers {
-            for name in ["self_attn.q", "self_attn.k", "self_attn.v", "cross_attn.q", "ffn.0", "ffn.2"] {
+            for name in [
+                "self_attn.q",
+                "self_attn.k",
+                "self_attn.v",
+                "self_attn.o",
+                "cross_attn.q",
+                "cross_attn.o",
+                "ffn.0",
+                "ffn.2",
+            ] {
                 let name = format!("blocks.{block}.{name}");
                 let layer = narrow.projection_mut(&name).expect("a layer");
                 let shape = [layer.out_features(), layer.in_features()];

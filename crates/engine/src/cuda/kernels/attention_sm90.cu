@@ -348,14 +348,41 @@ __device__ __forceinline__ void mask(float (&s)[SCORES], int valid) {
         if (column + i / 4 * 8 + i % 2 >= valid) s[i] = -infinity();
 }
 
+// The largest score of each of a thread's two rows, over all of the four lanes that share them.
+__device__ __forceinline__ void maxima(const float (&s)[SCORES], float (&maximum)[2]) {
+#ifdef QK_F8
+    // Numbers that are not negative are ordered as integers are, and of these an instruction compares three.
+    int bits[4];
+#pragma unroll
+    for (int i = 0; i < 4; i++) bits[i] = max(__float_as_int(s[i]), __float_as_int(s[SCORES - 4 + i]));
+#pragma unroll
+    for (int i = 4; i + 4 < SCORES; i += 8)
+#pragma unroll
+        for (int j = 0; j < 4; j++) bits[j] = __vimax3_s32(bits[j], __float_as_int(s[i + j]), __float_as_int(s[i + 4 + j]));
+    int top[2] = {max(bits[0], bits[1]), max(bits[2], bits[3])};
+#pragma unroll
+    for (int row = 0; row < 2; row++) {
+        top[row] = max(top[row], __shfl_xor_sync(0xffffffffu, top[row], 1));
+        top[row] = max(top[row], __shfl_xor_sync(0xffffffffu, top[row], 2));
+        maximum[row] = __int_as_float(top[row]);
+    }
+    if (!__any_sync(0xffffffffu, (top[0] | top[1]) < 0)) return;  // otherwise all scores of some row are negative
+#endif
+    float parts[4] = {s[0], s[1], s[2], s[3]};
+#pragma unroll
+    for (int i = 4; i < SCORES; i++) parts[i % 4] = fmaxf(parts[i % 4], s[i]);
+    maximum[0] = quad_max(fmaxf(parts[0], parts[1]));
+    maximum[1] = quad_max(fmaxf(parts[2], parts[3]));
+}
+
 // Turns scores into 2^(scale * s + bias - reference) and adds them to the row sums. The reference of a row need not be its maximum, only near
 // it: the rows of a warp move to their new maxima when one has outgrown its reference by RESCALE_SLACK (Dao et al., FlashAttention-4, 2025).
 // Returns whether they did; `factor` is then what the outputs so far must be multiplied by.
 __device__ __forceinline__ bool softmax(float (&s)[SCORES], Rows &rows, float scale, float bias, float (&factor)[2]) {
-    float top[4] = {s[0], s[1], s[2], s[3]};
-#pragma unroll
-    for (int i = 4; i < SCORES; i++) top[i % 4] = fmaxf(top[i % 4], s[i]);
-    const float maximum[2] = {fmaf(quad_max(fmaxf(top[0], top[1])), scale, bias), fmaf(quad_max(fmaxf(top[2], top[3])), scale, bias)};
+    float maximum[2];
+    maxima(s, maximum);
+    maximum[0] = fmaf(maximum[0], scale, bias);
+    maximum[1] = fmaf(maximum[1], scale, bias);
 
     const bool moved = __any_sync(0xffffffffu, maximum[0] > rows.reference[0] + RESCALE_SLACK || maximum[1] > rows.reference[1] + RESCALE_SLACK);
     if (moved) {
