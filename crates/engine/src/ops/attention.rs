@@ -6,6 +6,7 @@
 
 use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
+use smallvec::SmallVec;
 
 use crate::{
     DType, Device, Result, Shape, Tensor,
@@ -91,8 +92,12 @@ pub fn attention(q: &Tensor, keys: &[Keys<'_>], options: &AttentionOptions<'_>) 
     }
     let cpu = q.device().cpu(OP)?;
     let q = widened(q)?;
-    let wide = keys.iter().map(|run| widened(run.k)).collect::<Result<Vec<_>>>()?;
-    let keys: Vec<_> = keys.iter().zip(&wide).map(|(run, k)| Keys { k, ..*run }).collect();
+    // Few enough to stay off the heap.
+    let mut wide = SmallVec::<[Tensor; 8]>::new();
+    for run in keys {
+        wide.push(widened(run.k)?);
+    }
+    let keys: SmallVec<[Keys<'_>; 8]> = keys.iter().zip(&wide).map(|(run, k)| Keys { k, ..*run }).collect();
     for run in &keys {
         run.k.f32s(OP)?;
         run.v.f32s(OP)?;

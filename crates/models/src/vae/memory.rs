@@ -126,8 +126,9 @@ pub(super) fn newest(past: Option<Tensor>, x: &Tensor, count: usize) -> scope_en
     }
     if frames > count {
         let kept = x.narrow(frames - count, count)?;
-        // A view keeps all of `x` in memory. Where that is at most twice as much, it is worth the copy's time.
-        return if frames <= 2 * count { Ok(kept) } else { Tensor::concat(&[&kept]) };
+        // A view keeps all of `x` in memory. On a GPU, that is worth the copy's time where it is at most twice as much.
+        let is_view = x.device().returns_early() && frames <= 2 * count;
+        return if is_view { Ok(kept) } else { Tensor::concat(&[&kept]) };
     }
     match past {
         None => Ok(x.clone()),

@@ -278,8 +278,8 @@ impl WanTransformer {
     /// The modulation of every block, `[frames or 1, 6, dim]`, made of what all share.
     fn modulations(&self, shared: &Tensor) -> scope_engine::Result<SmallVec<[Tensor; 32]>> {
         let mut tables = SmallVec::new();
-        if shared.dim(0) == 1 && !self.blocks.is_empty() {
-            // One operator for all of them.
+        if shared.dim(0) == 1 && self.device.returns_early() && !self.blocks.is_empty() {
+            // Where operators wait for each other: one for all of them.
             let shared_by_all = shared.reshape(&[6, shared.dim(2)])?;
             let all = ops::add(self.modulation.clone(), &shared_by_all)?.to_dtype(shared.dtype())?;
             for block in 0..self.blocks.len() {
