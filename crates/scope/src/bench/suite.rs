@@ -142,7 +142,7 @@ fn gradient() -> Result<Image> {
 }
 
 const HEAD: &str = "\
-| pipeline, size | FPS | chunk ms (p95) | encode / denoise / decode ms | GEMM / attention / convolution / other / gaps ms | GPU MiB | new prompt s | load s |
+| pipeline, size | FPS | chunk ms (p95) | encode / steps / clean pass / decode ms | GEMM / attention / convolution / other / gaps ms | GPU MiB | new prompt s | load s |
 |---|---|---|---|---|---|---|---|
 ";
 
@@ -176,12 +176,13 @@ fn line_of(name: &str, report: &Value) -> String {
         format!("{gemm:.1} / {attention:.1} / {convolution:.1} / {other:.1} / {gaps:.1}")
     };
     format!(
-        "| {name} | {} | {} ({}) | {} / {} / {} | {kinds} | {} | {} | {} |",
+        "| {name} | {} | {} ({}) | {} / {} / {} / {} | {kinds} | {} | {} | {} |",
         number(&report["fps"]),
         number(&report["chunk_ms"]["median"]),
         number(&report["chunk_ms"]["p95"]),
         stage("encode"),
         stage("denoise"),
+        stage("clean"),
         stage("decode"),
         gpu["peak_mib"].as_f64().map_or_else(|| "–".to_owned(), |it| format!("{it:.0}")),
         report["prompt_seconds"].as_f64().map_or_else(|| "–".to_owned(), |it| format!("{it:.3}")),
@@ -199,13 +200,13 @@ mod tests {
             "fps": 36.04, "chunk_ms": {"median": 333.0, "p95": 340.04}, "load_seconds": 2.5, "prompt_seconds": 0.41,
             "gpu": {
                 "peak_mib": 11000.4, "chunk_ms": 350.0,
-                "stages_ms": [["text", 0.0], ["encode", 1.0], ["denoise", 250.0], ["decode", 90.0]],
+                "stages_ms": [["text", 0.0], ["encode", 1.0], ["denoise", 200.0], ["decode", 90.0], ["clean", 50.0]],
                 "work_ms": [["gemm", 90.0, 10], ["attention", 120.0, 10], ["convolution", 70.0, 10], ["norm", 30.0, 5]],
             },
         });
         assert_eq!(
             line_of("a", &report),
-            "| a | 36.0 | 333.0 (340.0) | 1.0 / 250.0 / 90.0 | 90.0 / 120.0 / 70.0 / 30.0 / 40.0 | 11000 | 0.410 | 2.5 |"
+            "| a | 36.0 | 333.0 (340.0) | 1.0 / 200.0 / 50.0 / 90.0 | 90.0 / 120.0 / 70.0 / 30.0 / 40.0 | 11000 | 0.410 | 2.5 |"
         );
     }
 }
