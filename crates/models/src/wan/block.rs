@@ -188,15 +188,26 @@ pub(super) struct Shared<'a> {
 /// What a block's queries attend to.
 pub(super) enum SelfAttention<'a> {
     /// The cache, with the call's own keys in it.
-    Cached {
-        cache: &'a mut LayerCache,
-        plan: &'a CachePlan,
-        policy: &'a CachePolicy,
-        bias: Option<KeyBias>,
-        zero_keys: usize,
-    },
+    Cached { cached: CachedKeys<'a>, bias: Option<KeyBias>, zero_keys: usize },
     /// The call's own tokens, at positions from 0 on.
     Isolated { zero_keys: usize },
+}
+
+/// A layer's cache, and what a call does with it.
+pub(super) struct CachedKeys<'a> {
+    pub(super) cache: &'a mut LayerCache,
+    pub(super) plan: &'a CachePlan,
+    pub(super) policy: &'a CachePolicy,
+}
+
+impl CachedKeys<'_> {
+    /// Where the call's tokens are for queries.
+    fn grid(&self, shared: &Shared<'_>) -> TokenGrid {
+        // Relative positions count from the oldest frame that is attended to; the call's frames are the newest.
+        let newest = self.plan.window.attended.len().saturating_sub(shared.grid.frames);
+        let start = if self.policy.relative_positions { newest } else { shared.grid.start };
+        TokenGrid { start, ..shared.grid }
+    }
 }
 
 impl Block {
@@ -338,6 +349,29 @@ impl Block {
         }
     }
 
+    /// Leaves the keys of [`Block::forward`] and nothing else: for the last block of a pass whose output nobody wants.
+    pub(super) fn leave_keys(
+        &self,
+        tokens: &Tokens,
+        table: &Tensor,
+        shared: &Shared<'_>,
+        mut cached: CachedKeys<'_>,
+        text: &mut Option<TextKeys>,
+    ) -> Result<(), WanError> {
+        let made;
+        let a = match &tokens.normed {
+            Some(normed) => normed,
+            None => {
+                let (norm, layers, scale) = self.entry(table);
+                made = Rows::normed(&tokens.x, norm, self.eps, &layers, scale)?;
+                &made
+            }
+        };
+        self.store_keys(a, shared, &mut cached)?;
+        self.text_keys(shared.text, shared.adapters, text)?;
+        Ok(())
+    }
+
     /// What tokens go through on their way into the block: a norm, for these layers, in 8 bits under this scale.
     fn entry<'a>(
         &'a self,
@@ -380,45 +414,56 @@ impl Block {
                 let v = layer.values(a, shared.adapters)?;
                 ops::attention(&q, &[ops::Keys::new(&k, &v)], &options(zero_keys))?
             }
-            SelfAttention::Cached { cache, plan, policy, bias, zero_keys } => {
-                let tokens = shared.grid.height * shared.grid.width;
-                // Relative positions count from the oldest frame that is attended to; the call's frames are the newest.
-                let newest = plan.window.attended.len().saturating_sub(shared.grid.frames);
-                let start = if policy.relative_positions { newest } else { shared.grid.start };
-                let grid = TokenGrid { start, ..shared.grid };
-                let rope = (!policy.relative_positions).then_some((shared.rope, grid));
-                let narrow = layer.narrow.filter(|_| cache.has_narrow_keys());
-                let fp8_scales = [narrow.map(|scales| scales.q), narrow.map(|scales| scales.k)];
-                let q = match layer.joined.as_ref().filter(|_| !plan.record) {
-                    Some(joined) => {
-                        let rows = joined.forward(a, Activation::None, shared.adapters)?;
-                        let rows = JoinedHeads {
-                            x: &rows,
-                            heads: layer.heads,
-                            weights: [&layer.norm_q, &layer.norm_k],
-                            eps: layer.eps,
-                            ropes: [Some((shared.rope, grid)), rope],
-                            fp8_scales,
-                        };
-                        cache.store_joined(plan, policy, shared.quirks, tokens, &rows)?
-                    }
-                    None => {
-                        let rotation = Some((shared.rope, grid));
-                        let q = layer.queries(a, shared.adapters, rotation, fp8_scales[0])?;
-                        let k = layer.raw_keys(a, shared.adapters)?;
-                        let v = layer.values(a, shared.adapters)?;
-                        let k = NewKeys::Raw(layer.normed(&k, &layer.norm_k, rope, fp8_scales[1]));
-                        cache.store(plan, policy, shared.quirks, tokens, k, &v)?;
-                        q
-                    }
-                };
-                let parts = cache.attended(plan, policy, grid, shared.rope, bias)?;
+            SelfAttention::Cached { mut cached, bias, zero_keys } => {
+                let q = self.store_keys(a, shared, &mut cached)?;
+                let grid = cached.grid(shared);
+                let parts = cached.cache.attended(cached.plan, cached.policy, grid, shared.rope, bias)?;
                 // The numbers are attended to as they are: what they were divided by is in the scale of the scores.
+                let narrow = layer.narrow.filter(|_| cached.cache.has_narrow_keys());
                 let scale = narrow.map(|scales| scales.q * scales.k / (q.dim(2) as f32).sqrt());
                 ops::attention(&q, &keys(&parts), &AttentionOptions { scale, ..options(zero_keys) })?
             }
         };
         Ok(joined(&attended)?)
+    }
+
+    /// Puts the keys and values of normalised tokens into the cache, and gives their queries.
+    fn store_keys(
+        &self,
+        a: &Rows,
+        shared: &Shared<'_>,
+        cached: &mut CachedKeys<'_>,
+    ) -> Result<Tensor, WanError> {
+        let layer = &self.self_attn;
+        let grid = cached.grid(shared);
+        let CachedKeys { cache, plan, policy } = cached;
+        let tokens = shared.grid.height * shared.grid.width;
+        let rope = (!policy.relative_positions).then_some((shared.rope, grid));
+        let narrow = layer.narrow.filter(|_| cache.has_narrow_keys());
+        let fp8_scales = [narrow.map(|scales| scales.q), narrow.map(|scales| scales.k)];
+        match layer.joined.as_ref().filter(|_| !plan.record) {
+            Some(joined) => {
+                let rows = joined.forward(a, Activation::None, shared.adapters)?;
+                let rows = JoinedHeads {
+                    x: &rows,
+                    heads: layer.heads,
+                    weights: [&layer.norm_q, &layer.norm_k],
+                    eps: layer.eps,
+                    ropes: [Some((shared.rope, grid)), rope],
+                    fp8_scales,
+                };
+                cache.store_joined(plan, policy, shared.quirks, tokens, &rows)
+            }
+            None => {
+                let rotation = Some((shared.rope, grid));
+                let q = layer.queries(a, shared.adapters, rotation, fp8_scales[0])?;
+                let k = layer.raw_keys(a, shared.adapters)?;
+                let v = layer.values(a, shared.adapters)?;
+                let k = NewKeys::Raw(layer.normed(&k, &layer.norm_k, rope, fp8_scales[1]));
+                cache.store(plan, policy, shared.quirks, tokens, k, &v)?;
+                Ok(q)
+            }
+        }
     }
 
     /// The text's keys for this block, made once after each change of the text.

@@ -172,25 +172,9 @@ mod tests {
         weights::{Loader, Precision, RandomWeights, TensorSource},
     };
 
-    fn config() -> WanConfig {
-        WanConfig {
-            dim: 48,
-            ffn_dim: 96,
-            freq_dim: 16,
-            text_dim: 32,
-            text_len: 8,
-            in_dim: 4,
-            out_dim: 4,
-            num_heads: 2,
-            num_layers: 2,
-            patch: 2,
-            eps: 1e-6,
-        }
-    }
-
     /// A transformer, and the same with the layers in 8 bits that a GPU would have so.
     fn transformers(device: &Device) -> [WanTransformer; 2] {
-        let config = config();
+        let config = WanConfig::tiny();
         let description = config.description();
         let source = RandomWeights::new(&[&description], 7);
         let loader = Loader::new(&source, device, Precision::Bf16);

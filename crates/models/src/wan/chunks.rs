@@ -347,8 +347,7 @@ impl ChunkStream {
             recache,
             quirks: self.quirks,
         };
-        self.model.forward(&call, &mut self.cache)?;
-        Ok(())
+        self.model.leave_keys(&call, &mut self.cache)
     }
 
     /// Passes the newest frames through the model again, with the new text.

@@ -68,6 +68,24 @@ const MAX_SIZE: usize = 1 << 20;
 pub(crate) const ROPE_POSITIONS: usize = 1024;
 
 impl WanConfig {
+    /// Sizes for tests: everything is there, and nothing takes time.
+    #[cfg(test)]
+    pub(crate) fn tiny() -> Self {
+        Self {
+            dim: 48,
+            ffn_dim: 96,
+            freq_dim: 16,
+            text_dim: 32,
+            text_len: 8,
+            in_dim: 4,
+            out_dim: 4,
+            num_heads: 2,
+            num_layers: 2,
+            patch: 2,
+            eps: 1e-6,
+        }
+    }
+
     /// Wan2.1 T2V 1.3B.
     #[must_use]
     pub fn t2v_1_3b() -> Self {

@@ -9,7 +9,7 @@ use smallvec::SmallVec;
 
 use super::{
     Adapters, KvCache, Projection, VaceContext, WanConfig, WanError,
-    block::{Block, SelfAttention, Shared, Tokens},
+    block::{Block, CachedKeys, SelfAttention, Shared, Tokens},
     cache::KeyBias,
     calibration::Observer,
     config::ROPE_POSITIONS,
@@ -75,6 +75,15 @@ pub struct Call<'a> {
     pub recache: bool,
     /// Reproduce what the published reference does where it is wrong: see [`Quirks`].
     pub quirks: Quirks,
+}
+
+/// What a pass is for.
+#[derive(Clone, Copy)]
+enum Wanted<'a> {
+    /// The flow, and the keys that it leaves; somebody may look on.
+    Flow(Option<&'a Observer>),
+    /// The keys alone.
+    Keys,
 }
 
 impl WanTransformer {
@@ -201,12 +210,41 @@ impl WanTransformer {
         self.forward_observed(call, cache, None)
     }
 
+    /// Leaves the keys of [`WanTransformer::forward`] in the cache, without the work that only its flow needs.
+    ///
+    /// # Errors
+    /// As [`WanTransformer::forward`].
+    pub fn leave_keys(&self, call: &Call<'_>, cache: &mut KvCache) -> Result<(), WanError> {
+        self.pass(call, cache, Wanted::Keys).map(drop)
+    }
+
     pub(super) fn forward_observed(
         &self,
         call: &Call<'_>,
         cache: &mut KvCache,
         observer: Option<&Observer>,
     ) -> Result<Tensor, WanError> {
+        let (x, embedding) = self.pass(call, cache, Wanted::Flow(observer))?;
+        let shape = call.latents.shape();
+        // The head's table: its own shift and scale, each plus the time embedding of the frame.
+        let head = ops::add(twice(&embedding)?, &self.head_modulation)?;
+        let part = |part| Modulation { table: &head, part };
+        let y = ops::modulated_layer_norm(&x, self.config.eps, part(1), part(0))?;
+        let y = self.head.forward(&y, Activation::None, call.adapters)?;
+        Ok(ops::unpatchify(&y, self.config.patch, [shape[0], shape[1], shape[2], self.config.out_dim])?)
+    }
+
+    /// All blocks: the last one's tokens (those of the one before if only keys are wanted), and the time embedding.
+    fn pass(
+        &self,
+        call: &Call<'_>,
+        cache: &mut KvCache,
+        wanted: Wanted<'_>,
+    ) -> Result<(Tensor, Tensor), WanError> {
+        let observer = match wanted {
+            Wanted::Flow(observer) => observer,
+            Wanted::Keys => None,
+        };
         let shape = self.check(call, cache)?;
         let [frames, height, width, _] = shape;
         let patch = self.config.patch;
@@ -248,31 +286,24 @@ impl WanTransformer {
                 true => padding_to_128(plan.window.attended.len() * cache.frame_tokens()),
                 false => 0,
             };
-            let attention = SelfAttention::Cached {
-                cache: &mut cache.layers[layer],
-                plan: &plan,
-                policy: &policy,
-                bias,
-                zero_keys,
-            };
+            let cached = CachedKeys { cache: &mut cache.layers[layer], plan: &plan, policy: &policy };
+            let text = &mut cache.text[layer];
+            if matches!(wanted, Wanted::Keys) && layer + 1 == self.blocks.len() {
+                block.leave_keys(&x, table, &shared, cached, text)?;
+                break;
+            }
+            let attention = SelfAttention::Cached { cached, bias, zero_keys };
             let hint = hint_of(layer).zip(call.vace);
             // What changes tokens between two blocks, or wants to see them, needs them before they are normalised.
             let next = self.blocks.get(layer + 1).zip(tables.get(layer + 1));
             let next = next.filter(|_| hint.is_none() && observer.is_none());
-            x = block.forward(x, table, &shared, attention, &mut cache.text[layer], next)?;
+            x = block.forward(x, table, &shared, attention, text, next)?;
             if let Some((hint, (_, scale))) = hint {
                 x = ops::mix(x.x, 1.0, hint, scale)?.into();
             }
         }
-        let x = x.x;
         cache.commit(&plan);
-
-        // The head's table: its own shift and scale, each plus the time embedding of the frame.
-        let head = ops::add(twice(&embedding)?, &self.head_modulation)?;
-        let part = |part| Modulation { table: &head, part };
-        let y = ops::modulated_layer_norm(&x, self.config.eps, part(1), part(0))?;
-        let y = self.head.forward(&y, Activation::None, call.adapters)?;
-        Ok(ops::unpatchify(&y, patch, [frames, height, width, self.config.out_dim])?)
+        Ok((x.x, embedding))
     }
 
     /// The modulation of every block, `[frames or 1, 6, dim]`, made of what all share.
@@ -408,4 +439,67 @@ fn twice(x: &Tensor) -> scope_engine::Result<Tensor> {
     }
     let pairs: SmallVec<[&Tensor; 32]> = rows.iter().flat_map(|row| [row, row]).collect();
     Tensor::concat(&pairs)?.reshape(&[frames, 2, dim])
+}
+
+#[cfg(test)]
+mod tests {
+    use scope_engine::{Cpu, ops::Generator};
+
+    use super::*;
+    use crate::{
+        wan::{CachePolicy, SinkUpdate},
+        weights::{Precision, RandomWeights},
+    };
+
+    #[test]
+    fn keys_alone_are_those_that_a_flow_leaves() {
+        let device = Device::from(Cpu::new(None).unwrap());
+        let config = WanConfig::tiny();
+        let description = config.description();
+        let source = RandomWeights::new(&[&description], 7);
+        let model =
+            WanTransformer::load(&Loader::new(&source, &device, Precision::F32), &config, None).unwrap();
+        let policy = CachePolicy {
+            window_frames: 4,
+            sink_frames: 1,
+            sink_update: SinkUpdate::Fixed,
+            relative_positions: false,
+            protect_sink: true,
+            bank: None,
+        };
+        let adapters = Adapters::default();
+        let mut generator = Generator::new(3);
+        let text = ops::randn(&device, &[5, 32], &mut generator).unwrap();
+        let text = model.text_context(&text, &adapters).unwrap();
+        let chunks: Vec<_> =
+            (0..3).map(|_| ops::randn(&device, &[2, 6, 8, 4], &mut generator).unwrap()).collect();
+        let call = |chunk: usize, clean| Call {
+            latents: &chunks[chunk],
+            timesteps: if clean { &[0.0] } else { &[700.0] },
+            start_frame: 2 * chunk,
+            text: &text,
+            adapters: &adapters,
+            vace: None,
+            cache_weight: None,
+            clean,
+            recache: false,
+            quirks: Quirks::default(),
+        };
+        let mut caches = [0, 1].map(|_| KvCache::new(&device, &config, &policy, 12, 0).unwrap());
+        let [whole, keys] = &mut caches;
+        for chunk in 0..2 {
+            model.forward(&call(chunk, true), whole).unwrap();
+            model.leave_keys(&call(chunk, true), keys).unwrap();
+            for layer in 0..config.num_layers {
+                let [whole, keys] = [&*whole, &*keys].map(|cache| {
+                    let (k, v) = cache.layer(layer).unwrap().unwrap();
+                    (k.to_vec(), v.to_vec())
+                });
+                assert_eq!(whole, keys, "chunk {chunk}, layer {layer}");
+            }
+        }
+        let [whole, keys] =
+            [whole, keys].map(|cache| model.forward(&call(2, false), cache).unwrap().to_vec());
+        assert_eq!(whole, keys);
+    }
 }
