@@ -31,6 +31,19 @@ impl Device {
         }
     }
 
+    /// The same device with an order of work of its own: its operators and those of this one don't wait for each other, and
+    /// where both have work, its goes first. [`Tensor::to_device`](crate::Tensor::to_device) takes tensors across. A device
+    /// whose operators return when they are done is its own neighbour.
+    ///
+    /// # Errors
+    /// [`Error::NoGpu`] when the driver refuses.
+    pub fn beside(&self) -> Result<Self> {
+        match self {
+            Self::Cpu(cpu) => Ok(Self::Cpu(cpu.clone())),
+            Self::Cuda(cuda) => Ok(Self::Cuda(cuda.beside()?)),
+        }
+    }
+
     /// Gives the memory of dropped tensors back to the system.
     pub fn trim(&self) {
         match self {

@@ -188,6 +188,22 @@ impl Tensor {
         }
     }
 
+    /// The same elements for operators of `device`, which has the same memory: the CPU for the CPU, a GPU for itself with
+    /// another order of work ([`Device::beside`]). What is begun on `device` from now on sees them complete.
+    ///
+    /// # Errors
+    /// [`Error::OutOfMemory`]; [`Error::Elsewhere`] between devices with memory of their own.
+    pub fn to_device(&self, device: &Device) -> Result<Self> {
+        match (&self.storage, device) {
+            (Storage::Cpu(_, storage), Device::Cpu(cpu)) => {
+                Ok(Self { storage: Storage::Cpu(cpu.clone(), storage.clone()), ..self.clone() })
+            }
+            (Storage::Cuda(own, _), Device::Cuda(cuda)) if own.same(cuda) => Ok(self.clone()),
+            (Storage::Cuda(..), Device::Cuda(cuda)) => cuda.take_over(self),
+            _ => Err(Error::Elsewhere { op: "to_device" }),
+        }
+    }
+
     /// The same elements under another shape.
     ///
     /// # Errors

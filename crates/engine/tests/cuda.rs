@@ -436,3 +436,38 @@ fn tensors_of_two_devices_do_not_mix() {
     assert!(matches!(ops::add(here.clone(), &there), Err(scope_engine::Error::Elsewhere { .. })));
     assert!(matches!(ops::add(there, &here), Err(scope_engine::Error::Elsewhere { .. })));
 }
+
+#[test]
+fn tensors_arrive_beside_complete_while_both_sides_go_on() {
+    let Some(device) = gpu(Arithmetic::F32) else { return };
+    let beside = device.beside().unwrap();
+    assert!(!device.same(&beside));
+    let shape = [1 << 10, 1 << 12];
+    let filled = |device: &Device, value: f32| {
+        Tensor::from_fn(device, &shape, |values| values.fill(value)).unwrap()
+    };
+    let [one, other_one] = [&device, &beside].map(|device| filled(device, 1.0));
+    assert!(matches!(ops::add(one.clone(), &other_one), Err(scope_engine::Error::Elsewhere { .. })));
+    let count = |mut x: Tensor, one: &Tensor| {
+        for _ in 0..100 {
+            x = ops::add(x, one).unwrap();
+        }
+        x
+    };
+    let mut x = one.clone();
+    for round in 0..4 {
+        // Much is under way here when it goes over, and its memory is used for something else at once.
+        let there = count(x, &one).to_device(&beside).unwrap();
+        let scribbled = count(filled(&device, 0.5), &one);
+        let there = count(there, &other_one);
+        x = there.to_device(&device).unwrap();
+        drop((there, scribbled));
+        let scribbled = count(filled(&beside, 0.5), &other_one);
+        let expected = 1.0 + 200.0 * (round + 1) as f32;
+        assert!(x.to_vec().iter().all(|&value| value == expected), "round {round}");
+        drop(scribbled);
+    }
+    let own = Tensor::zeros(&Cpu::new(None).unwrap().into(), &[4]).unwrap();
+    assert!(matches!(own.to_device(&device), Err(scope_engine::Error::Elsewhere { .. })));
+    assert!(matches!(x.to_device(&own.device()), Err(scope_engine::Error::Elsewhere { .. })));
+}

@@ -329,9 +329,12 @@ impl VideoStream {
         if conditioning.change != Change::None || !self.chunks.has_text() {
             self.chunks.set_text(&conditioning.embedding)?;
         }
+        // The autoencoder may have an order of work of its own: what it does and what the transformer does are done side by side.
         let device = self.chunks.model().device().clone();
+        let beside = self.autoencoder.device();
         let mut lap = || {
             device.settle();
+            beside.settle();
             lap(&mut last)
         };
         self.stages.text = lap();
@@ -347,11 +350,7 @@ impl VideoStream {
         self.stages.encode = lap();
         let control = self.control(&call.control)?;
         let reencoded = match self.chunks.wants_reencoded() {
-            true => self
-                .decoded
-                .first()
-                .map(|picture| self.autoencoder.encode_once(picture, self.scale()))
-                .transpose()?,
+            true => self.decoded.first().map(|picture| self.encode_again(picture)).transpose()?,
             false => None,
         };
         self.stages.control = lap();
@@ -370,8 +369,9 @@ impl VideoStream {
         let mut first = 0;
         // Where operators return early, the rest of the chunk is begun before somebody waits for pictures.
         let mut waiting: SmallVec<[Decoded; 8]> = SmallVec::new();
-        for frame in 0..latents.dim(0) {
-            let pictures = self.autoencoder.decode_next(&mut self.decoder, &latents.narrow(frame, 1)?)?;
+        let handed = latents.to_device(&beside)?;
+        for frame in 0..handed.dim(0) {
+            let pictures = self.autoencoder.decode_next(&mut self.decoder, &handed.narrow(frame, 1)?)?;
             self.remember(&pictures)?;
             let shown = pictures.dim(0);
             let decoded = Decoded { bytes: frames::bytes(&pictures)?, pictures, first, total };
@@ -391,12 +391,18 @@ impl VideoStream {
         Ok(latents)
     }
 
+    /// A decoded picture as a latent of the transformer's.
+    fn encode_again(&self, picture: &Tensor) -> Result<Tensor, VideoError> {
+        let latent = self.autoencoder.encode_once(picture, self.scale())?;
+        Ok(latent.to_device(self.chunks.model().device())?)
+    }
+
     /// The control signals of a chunk.
     fn control(&mut self, pictures: &ControlPictures<'_>) -> Result<Option<VaceContext>, VideoError> {
         if !pictures.any() {
             return Ok(None);
         }
-        let (device, size, count) = (self.chunks.model().device().clone(), self.size, self.input_pictures());
+        let (device, size, count) = (self.autoencoder.device(), self.size, self.input_pictures());
         let frames = pictures.frames.map(|frames| frames::video(&device, frames, size, count)).transpose()?;
         let masks = pictures.masks.map(|masks| frames::masks(&device, masks, size, count)).transpose()?;
         let cover = |picture: &Picture<'_>| frames::cover(&device, picture, size);
@@ -417,7 +423,9 @@ impl VideoStream {
             decoder: &self.decoder,
             quirks: self.quirks,
         };
-        Ok(control.context(&mut encoder, self.chunks.family().chunk_frames, self.quirks)?)
+        let context = control.context(&mut encoder, self.chunks.family().chunk_frames, self.quirks)?;
+        let device = self.chunks.model().device();
+        Ok(context.map(|context| context.0.to_device(device).map(VaceContext)).transpose()?)
     }
 
     /// Pictures that a chunk is made from when it is made from a video.
@@ -450,14 +458,14 @@ impl VideoStream {
         call: &VideoCall<'_>,
         noise: &mut dyn NoiseSource,
     ) -> Result<(Tensor, f64), VideoError> {
-        let device = self.chunks.model().device().clone();
-        let video = frames::video(&device, pictures, self.size, self.input_pictures())?;
+        let video = frames::video(&self.autoencoder.device(), pictures, self.size, self.input_pictures())?;
         let mut scale = call.noise_scale.unwrap_or(DEFAULT_NOISE_SCALE);
         if call.follow_motion {
             scale = self.controller.update(&video, scale)?;
         }
         let latent_scale = self.scale();
         let clean = self.autoencoder.encode(&mut self.encoder, &video, latent_scale)?;
+        let clean = clean.to_device(self.chunks.model().device())?;
         let shape = clean.shape();
         let noise = noise.draw([shape[0], shape[1], shape[2], shape[3]])?;
         Ok((ops::mix(noise, scale as f32, &clean, 1.0 - scale as f32)?, scale))

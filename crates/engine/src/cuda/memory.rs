@@ -11,7 +11,7 @@ use std::{
 use cudarc::driver::{CudaContext, CudaEvent, CudaStream, DriverError, result, sys};
 
 use super::{
-    failed,
+    describe, failed,
     profile::{Work, timed},
     transfer::Transfers,
 };
@@ -87,10 +87,27 @@ impl Memory {
                 (&raw mut threshold).cast::<c_void>(),
             )
             .map_err(failed("keeping freed memory"))?;
+            // The driver must not let one stream wait for another for memory that is free there.
+            let mut waits = 0i32;
+            result::mem_pool::set_attribute(
+                pool,
+                sys::CUmemPool_attribute::CU_MEMPOOL_ATTR_REUSE_ALLOW_INTERNAL_DEPENDENCIES,
+                (&raw mut waits).cast::<c_void>(),
+            )
+            .map_err(failed("keeping streams apart"))?;
             pool
         };
         let [in_use, peak] = [0, 0].map(AtomicU64::new);
         Ok(Arc::new(Self { in_use, peak, pool, transfers: Transfers::default(), stream, context }))
+    }
+
+    /// Another stream of the same GPU, before this one where both have work.
+    pub(super) fn beside(&self) -> Result<Arc<Self>> {
+        let refused = |error: DriverError| Error::NoGpu(describe(error));
+        self.bind()?;
+        let (_, highest) = result::stream::get_priority_range().map_err(refused)?;
+        let stream = self.context.new_stream_with_priority(highest).map_err(refused)?;
+        Self::new(Arc::clone(&self.context), stream)
     }
 
     pub(crate) fn stream(&self) -> &Arc<CudaStream> {
@@ -142,8 +159,8 @@ impl Memory {
 
     /// Gives freed memory back to the system.
     pub(crate) fn trim(&self) {
-        // Memory is free once the stream has passed the place where it was dropped. Without either, it stays ours.
-        if self.synchronize().is_ok() {
+        // Memory is free once its stream has passed the place where it was dropped. Without either, it stays ours.
+        if self.bind().is_ok() && self.context.synchronize().is_ok() {
             // SAFETY: the pool is the device's own and lives as long as the process.
             let _ = unsafe { result::mem_pool::trim_to(self.pool, 0) };
             self.transfers.trim();
@@ -153,6 +170,16 @@ impl Memory {
     pub(crate) fn synchronize(&self) -> Result<()> {
         self.bind()?;
         self.stream.synchronize().map_err(failed("work that was under way"))
+    }
+
+    /// Lets what is put on this stream from now on wait for what is on the other one, of the same GPU.
+    pub(super) fn follow(&self, other: &Self) -> Result<()> {
+        if self.context.ordinal() != other.context.ordinal() {
+            return Err(Error::Elsewhere { op: "to_device" });
+        }
+        self.bind()?;
+        let there = other.stream.record_event(None);
+        there.and_then(|place| self.stream.wait(&place)).map_err(failed("waiting for another stream"))
     }
 
     /// Marks this place of the stream, with its time.
@@ -255,6 +282,15 @@ impl Allocation {
     pub(crate) fn bytes(&self) -> usize {
         self.bytes
     }
+
+    /// Makes it memory of another stream of the same GPU, which must have passed this stream's use of it.
+    pub(super) fn hand_to(&mut self, memory: &Arc<Memory>) {
+        let bytes = self.bytes as u64;
+        let now = memory.in_use.fetch_add(bytes, Ordering::Relaxed) + bytes;
+        memory.peak.fetch_max(now, Ordering::Relaxed);
+        let old = std::mem::replace(&mut self.memory, Arc::clone(memory));
+        old.in_use.fetch_sub(bytes, Ordering::Relaxed);
+    }
 }
 
 impl Drop for Allocation {
@@ -263,7 +299,7 @@ impl Drop for Allocation {
             in_use.fetch_sub(self.bytes as u64, Ordering::Relaxed);
         }
         if self.memory.bind().is_ok() {
-            // SAFETY: allocated on this stream, and dropped once. An error means that the context is gone, and the memory with it.
+            // SAFETY: allocated on this stream or handed to it, and dropped once. An error means that the context is gone, and the memory with it.
             let _ = unsafe { result::free_async(self.ptr, self.memory.stream.cu_stream()) };
         }
     }

@@ -125,17 +125,28 @@ impl Cuda {
         }
         let kernels = Kernels::shared(options, &properties);
         let memory = Memory::new(context, stream)?;
+        Self::with(options.arithmetic, properties, kernels, memory)
+    }
+
+    fn with(
+        arithmetic: Arithmetic,
+        properties: Properties,
+        kernels: Arc<Kernels>,
+        memory: Arc<Memory>,
+    ) -> Result<Self> {
         let gemm = Mutex::new(Gemm::new(&memory)?);
         let parts = Mutex::new(None);
-        Ok(Self(Arc::new(Inner {
-            arithmetic: options.arithmetic,
-            properties,
-            kernels,
-            gemm,
-            parts,
-            fp8: Mutex::default(),
-            memory,
-        })))
+        let fp8 = Mutex::default();
+        Ok(Self(Arc::new(Inner { arithmetic, properties, kernels, gemm, parts, fp8, memory })))
+    }
+
+    /// The same GPU with another stream, whose work goes first where both have some.
+    ///
+    /// # Errors
+    /// [`Error::NoGpu`] when the driver refuses.
+    pub fn beside(&self) -> Result<Self> {
+        let Inner { arithmetic, properties, kernels, memory, .. } = &*self.0;
+        Self::with(*arithmetic, properties.clone(), Arc::clone(kernels), memory.beside()?)
     }
 
     /// Memory that this process could still get on a GPU, in bytes, without opening it for more than the question.

@@ -168,6 +168,21 @@ impl Cuda {
         Ok(())
     }
 
+    /// A copy of a tensor of another stream of the same GPU. Work on this stream goes on once it is complete; the other one
+    /// waits for nothing.
+    pub(crate) fn take_over(&self, x: &Tensor) -> Result<Tensor> {
+        const OP: &str = "to_device";
+        let (source, ..) = x.cuda_parts().ok_or(Error::Elsewhere { op: OP })?;
+        let shape = x.shape();
+        let bytes = shape.numel() * x.dtype().size_bytes();
+        let mut copy = source.memory().allocate(bytes)?;
+        source.memory().copy(copy.ptr(), source.address(OP, x)?, bytes)?;
+        self.memory().follow(source.memory())?;
+        copy.hand_to(self.memory());
+        let buffer = CudaBuffer { allocation: Arc::new(copy), dtype: x.dtype() };
+        Ok(Tensor::on_cuda(self.clone(), buffer, shape))
+    }
+
     /// Overwrites elements of `target` from number `at` on; copied first if others share its memory.
     pub(crate) fn write(
         &self,

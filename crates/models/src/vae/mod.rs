@@ -9,7 +9,7 @@ mod memory;
 mod tae;
 mod wan;
 
-use scope_engine::{Tensor, ops};
+use scope_engine::{Device, Tensor, ops};
 use smallvec::SmallVec;
 
 pub use memory::{DecoderMemory, EncoderMemory};
@@ -59,6 +59,9 @@ pub enum VaeError {
 
 /// An autoencoder's weights.
 pub trait VideoAutoencoder: std::fmt::Debug + Send + Sync {
+    /// Where it runs: pixels, latents and memories are there.
+    fn device(&self) -> Device;
+
     /// Encodes further frames of a stream. The Wan autoencoder takes one frame and then groups of four, the tiny one
     /// groups of four of which the last is completed by repeating its last frame.
     ///
@@ -173,11 +176,11 @@ struct Statistics {
 
 impl Statistics {
     /// Those of Wan2.1's autoencoder.
-    fn wan(device: &scope_engine::Device) -> scope_engine::Result<Self> {
+    fn wan(device: &Device) -> scope_engine::Result<Self> {
         Self::new(device, &LATENT_MEAN, &LATENT_DEVIATION)
     }
 
-    fn new(device: &scope_engine::Device, mean: &[f32], deviation: &[f32]) -> scope_engine::Result<Self> {
+    fn new(device: &Device, mean: &[f32], deviation: &[f32]) -> scope_engine::Result<Self> {
         let vector = |values: &mut dyn Iterator<Item = f32>| {
             let values: Vec<f32> = values.collect();
             Tensor::from_f32(device, &[values.len()], &values)

@@ -5,7 +5,7 @@
 //! have neither bias nor activation, right before a convolution: each such pair is one convolution here.
 
 use scope_engine::{
-    Tensor,
+    Device, Tensor,
     ops::{self, Activation, Conv, ConvInput, ConvSpec, Enlarge, Weights, conv},
 };
 
@@ -178,6 +178,10 @@ impl TinyAutoencoder {
 }
 
 impl VideoAutoencoder for TinyAutoencoder {
+    fn device(&self) -> Device {
+        self.statistics.mean.device()
+    }
+
     fn encode(
         &self,
         memory: &mut EncoderMemory,

@@ -8,7 +8,7 @@
 mod layers;
 
 use scope_engine::{
-    Tensor,
+    Device, Tensor,
     ops::{self, Activation, Conv, ConvSpec, Linear},
 };
 
@@ -204,6 +204,10 @@ impl WanAutoencoder {
 }
 
 impl VideoAutoencoder for WanAutoencoder {
+    fn device(&self) -> Device {
+        self.statistics.mean.device()
+    }
+
     fn encode(
         &self,
         memory: &mut EncoderMemory,

@@ -25,8 +25,8 @@ struct Stream {
 
 pub(crate) fn replay(case: &Case, check: &mut Check) -> Result<()> {
     let autoencoder: Box<dyn VideoAutoencoder> = match case.text("vae")? {
-        "wan" => Box::new(load_wan(case, "/vae_config")?),
-        _ => Box::new(load_tae(case, "/vae_config")?),
+        "wan" => Box::new(load_wan(case, &case.device, "/vae_config")?),
+        _ => Box::new(load_tae(case, &case.device, "/vae_config")?),
     };
     let size = [case.number("/height")?, case.number("/width")?];
     let chunk_frames = case.number("/num_frame_per_block")?;

@@ -1,7 +1,7 @@
 //! Kinds `wan_vae` and `tae`: autoencoders as streams and in one go.
 
 use anyhow::{Context, Result};
-use scope_engine::Tensor;
+use scope_engine::{Device, Tensor};
 use scope_models::{
     vae::{
         DecoderMemory, EncoderMemory, LatentScale, TaeConfig, TinyAutoencoder, VideoAutoencoder,
@@ -75,7 +75,7 @@ impl<'a> Reference<'a> {
 }
 
 pub(crate) fn wan(case: &Case, check: &mut Check) -> Result<()> {
-    let vae = load_wan(case, "/config")?;
+    let vae = load_wan(case, &case.device, "/config")?;
     let mut reference = Reference::new(case, &vae, true);
     for chunk in 0..2 {
         reference.encode(check, &format!("enc.{chunk}"), LatentScale::Normalised)?;
@@ -105,7 +105,7 @@ pub(crate) fn wan(case: &Case, check: &mut Check) -> Result<()> {
 }
 
 pub(crate) fn tae(case: &Case, check: &mut Check) -> Result<()> {
-    let vae = load_tae(case, "/config")?;
+    let vae = load_tae(case, &case.device, "/config")?;
     let mut reference = Reference::new(case, &vae, false);
     let chunks = case.names("enc.").into_iter().chain(case.names("dec.")).filter_map(|name| {
         let (chunk, _) = name.get(4..)?.split_once('.')?;
@@ -142,7 +142,7 @@ pub(crate) fn tae(case: &Case, check: &mut Check) -> Result<()> {
 }
 
 /// The Wan autoencoder of a case, whose sizes lie at `pointer`.
-pub(crate) fn load_wan(case: &Case, pointer: &str) -> Result<WanAutoencoder> {
+pub(crate) fn load_wan(case: &Case, device: &Device, pointer: &str) -> Result<WanAutoencoder> {
     let config = case.value(pointer)?;
     let list = |key: &str| config.get(key).and_then(Value::as_array);
     let multipliers: Vec<usize> = list("dim_mult")
@@ -158,11 +158,11 @@ pub(crate) fn load_wan(case: &Case, pointer: &str) -> Result<WanAutoencoder> {
         &halves_time,
     );
     let weights = case.vae_weights()?;
-    Ok(WanAutoencoder::load(&Loader::new(&weights, &case.device, Precision::F32), config)?)
+    Ok(WanAutoencoder::load(&Loader::new(&weights, device, Precision::F32), config)?)
 }
 
 /// The tiny autoencoder of a case, whose sizes lie at `pointer`.
-pub(crate) fn load_tae(case: &Case, pointer: &str) -> Result<TinyAutoencoder> {
+pub(crate) fn load_tae(case: &Case, device: &Device, pointer: &str) -> Result<TinyAutoencoder> {
     let width = |index: usize| case.number(&format!("{pointer}/decoder_widths/{index}"));
     let config = TaeConfig {
         encoder_widths: [case.number(&format!("{pointer}/encoder_width"))?; 4],
@@ -171,7 +171,7 @@ pub(crate) fn load_tae(case: &Case, pointer: &str) -> Result<TinyAutoencoder> {
         ..TaeConfig::full()
     };
     let weights = case.vae_weights()?;
-    Ok(TinyAutoencoder::load(&Loader::new(&weights, &case.device, Precision::F32), config)?)
+    Ok(TinyAutoencoder::load(&Loader::new(&weights, device, Precision::F32), config)?)
 }
 
 /// `[1, 3, T, H, W]` as pixels `[T, H, W, 3]`.

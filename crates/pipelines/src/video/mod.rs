@@ -30,7 +30,8 @@ pub(crate) const MASKS: &str = "vace_input_masks";
 pub struct VideoModel {
     /// Makes latents.
     pub transformer: Arc<WanTransformer>,
-    /// Turns latents into pictures, and input pictures into latents.
+    /// Turns latents into pictures, and input pictures into latents; on the same device, maybe
+    /// [beside](scope_engine::Device::beside) the transformer.
     pub autoencoder: Arc<dyn VideoAutoencoder>,
     /// How chunks follow each other.
     pub family: Family,

@@ -31,7 +31,7 @@ pub struct VideoRun {
     reset: bool,
     /// The first chunk is still to come.
     fresh: bool,
-    _memory: GiveBack,
+    _memory: [GiveBack; 2],
 }
 
 /// A change of a LoRA's strength below this is none.
@@ -65,7 +65,8 @@ impl VideoRun {
         let strengths = settings.loras.iter().filter(|lora| !lora.merged).map(|lora| lora.scale);
         stream.set_adapters(Adapters(strengths.collect()))?;
         let size = settings.size;
-        let (model, memory) = (model.clone(), GiveBack(model.device().clone()));
+        let memory = [model.device().clone(), model.autoencoder.device()].map(GiveBack);
+        let model = model.clone();
         Ok(Self { model, stream, size, text, noise, settings, reset: false, fresh: true, _memory: memory })
     }
 

@@ -250,7 +250,7 @@ fn transformer(case: &Case) -> Result<WanTransformer> {
 }
 
 pub(crate) fn from_video(case: &Case, check: &mut Check) -> Result<()> {
-    let autoencoder = vae::load_wan(case, "/vae_config")?;
+    let autoencoder = vae::load_wan(case, &case.device.beside()?, "/vae_config")?;
     let mut session = Session::new(case, transformer(case)?, autoencoder, RecordedTexts::named(case)?)?;
     for (index, chunk) in chunks(case)?.into_iter().enumerate() {
         let video = [("video", format!("chunk.{index}.input_u8"))];
@@ -269,7 +269,7 @@ pub(crate) fn controlled(case: &Case, check: &mut Check) -> Result<()> {
     let base =
         if loader.has("patch_embedding.weight") { loader.clone() } else { loader.at("causal_wan_model") };
     let model = WanTransformer::load(&base, &config, Some(vace))?;
-    let autoencoder = vae::load_wan(case, "/vae_config")?;
+    let autoencoder = vae::load_wan(case, &case.device.beside()?, "/vae_config")?;
     let mut session = Session::new(case, model, autoencoder, RecordedTexts::named(case)?)?;
     for (index, chunk) in chunks(case)?.into_iter().enumerate() {
         let port = |what: &str, port: &'static str| {
@@ -287,7 +287,7 @@ pub(crate) fn controlled(case: &Case, check: &mut Check) -> Result<()> {
 
 pub(crate) fn from_noise(case: &Case, check: &mut Check) -> Result<()> {
     let reencoded = Arc::<Mutex<Option<Tensor>>>::default();
-    let autoencoder = Black { device: case.device.clone(), reencoded: Arc::clone(&reencoded) };
+    let autoencoder = Black { device: case.device.beside()?, reencoded: Arc::clone(&reencoded) };
     let mut session = Session::new(case, transformer(case)?, autoencoder, RecordedTexts::of_chunks(case)?)?;
     let mut prompt = 0;
     for (index, chunk) in chunks(case)?.into_iter().enumerate() {

@@ -18,6 +18,10 @@ pub(crate) struct Watched<A> {
 }
 
 impl<A: VideoAutoencoder> VideoAutoencoder for Watched<A> {
+    fn device(&self) -> Device {
+        self.inner.device()
+    }
+
     fn encode(
         &self,
         memory: &mut EncoderMemory,
@@ -70,6 +74,10 @@ pub(crate) struct Black {
 }
 
 impl VideoAutoencoder for Black {
+    fn device(&self) -> Device {
+        self.device.clone()
+    }
+
     fn encode(&self, _: &mut EncoderMemory, pixels: &Tensor, _: LatentScale) -> Result<Tensor, VaeError> {
         let reencoded = self.reencoded.lock().expect("nobody panicked").clone();
         let missing = || VaeError::Input {

@@ -87,7 +87,8 @@ fn networks(
     stage("Loading text encoder…");
     let text = text_encoder(source, &builder)?;
     stage("Loading VAE…");
-    let autoencoder = autoencoder(source, options.files.vae_type, device)?;
+    // Pictures are decoded while the transformer goes on.
+    let autoencoder = autoencoder(source, options.files.vae_type, &device.beside()?)?;
     let vace: Option<Arc<dyn LateVace>> = (!options.files.vace).then(|| {
         Arc::new(VaceLater {
             folder: folder.clone(),
