@@ -443,9 +443,8 @@ fn tensors_arrive_beside_complete_while_both_sides_go_on() {
     let beside = device.beside().unwrap();
     assert!(!device.same(&beside));
     let shape = [1 << 10, 1 << 12];
-    let filled = |device: &Device, value: f32| {
-        Tensor::from_fn(device, &shape, |values| values.fill(value)).unwrap()
-    };
+    let filled =
+        |device: &Device, value: f32| Tensor::from_fn(device, &shape, |values| values.fill(value)).unwrap();
     let [one, other_one] = [&device, &beside].map(|device| filled(device, 1.0));
     assert!(matches!(ops::add(one.clone(), &other_one), Err(scope_engine::Error::Elsewhere { .. })));
     let count = |mut x: Tensor, one: &Tensor| {

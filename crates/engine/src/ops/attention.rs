@@ -17,6 +17,7 @@ use crate::{
         tile::{Plain, Stretch, Sums, multiply},
     },
     error::ensure_shape,
+    ops::{FixedScale, Fp8Tensor, Scaling, quantise_fp8},
 };
 
 /// A run of keys and their values, and a constant added to their scores.
@@ -61,7 +62,36 @@ pub struct AttentionOptions<'a> {
 /// [`crate::Error::DType`] when values, or queries or keys other than e4m3, are not `f32` on the CPU;
 /// [`crate::Error::Shape`] when heads or head dimensions differ, there is no key, or the relative bias has another size.
 pub fn attention(q: &Tensor, keys: &[Keys<'_>], options: &AttentionOptions<'_>) -> Result<Tensor> {
-    const OP: &str = "attention";
+    let (scale, count) = check(q, keys, options)?;
+    if let Device::Cuda(cuda) = q.device() {
+        return cuda.attention(OP, q, keys, scale, options.relative_bias, options.zero_keys);
+    }
+    on_cpu(q, keys, options, scale, count)
+}
+
+/// [`attention`] with the result in e4m3 as the rows of a linear layer, `[queries, heads · head_dim]`. On Hopper results
+/// leave the kernel so, without having been rounded to bf16 in between.
+///
+/// # Errors
+/// As [`attention`].
+pub fn attention_fp8(
+    q: &Tensor,
+    keys: &[Keys<'_>],
+    options: &AttentionOptions<'_>,
+    scale: &FixedScale,
+) -> Result<Fp8Tensor> {
+    let (factor, count) = check(q, keys, options)?;
+    if let Device::Cuda(cuda) = q.device() {
+        return cuda.attention_fp8(OP, q, keys, factor, options.relative_bias, options.zero_keys, scale);
+    }
+    let out = on_cpu(q, keys, options, factor, count)?;
+    quantise_fp8(&out.reshape(&[q.dim(0), q.dim(1) * q.dim(2)])?, Scaling::Fixed(scale))
+}
+
+const OP: &str = "attention";
+
+/// What scores are multiplied by, and the number of keys in all runs.
+fn check(q: &Tensor, keys: &[Keys<'_>], options: &AttentionOptions<'_>) -> Result<(f32, usize)> {
     let shape = q.shape();
     ensure_shape!(
         shape.len() == 3 && shape.numel() > 0,
@@ -86,10 +116,18 @@ pub fn attention(q: &Tensor, keys: &[Keys<'_>], options: &AttentionOptions<'_>) 
         let found = bias.shape();
         ensure_shape!(found[..] == expected, OP, "a relative bias of {found} for {expected:?}");
     }
-    let scale = options.scale.unwrap_or(1.0 / (dim as f32).sqrt());
-    if let Device::Cuda(cuda) = q.device() {
-        return cuda.attention(OP, q, keys, scale, options.relative_bias, options.zero_keys);
-    }
+    Ok((options.scale.unwrap_or(1.0 / (dim as f32).sqrt()), count))
+}
+
+fn on_cpu(
+    q: &Tensor,
+    keys: &[Keys<'_>],
+    options: &AttentionOptions<'_>,
+    scale: f32,
+    count: usize,
+) -> Result<Tensor> {
+    let shape = q.shape();
+    let (queries, heads, dim) = (shape[0], shape[1], shape[2]);
     let cpu = q.device().cpu(OP)?;
     let q = widened(q)?;
     // Few enough to stay off the heap.

@@ -20,7 +20,7 @@ mod resample;
 mod rope;
 mod warp;
 
-pub use attention::{AttentionOptions, Keys, attention};
+pub use attention::{AttentionOptions, Keys, attention, attention_fp8};
 pub use channels::{blend, concat_channels, masked, take_channels};
 pub(crate) use conv::Kernel;
 pub use conv::{Border, ChannelNorm, Conv, ConvInput, ConvSpec, Enlarge, conv, conv_norm};

@@ -116,10 +116,13 @@ fn products(device: &Device, results: &mut Results) {
 
 fn fused(device: &Device, results: &mut Results) {
     let mut inputs = Inputs::new(device);
-    for features in [20, 32, 96, 1536, 5120] {
+    // Few rows, and more than there are blocks on a card at once.
+    for (rows, features) in [(18, 20), (18, 32), (18, 96), (18, 1536), (18, 5120), (2004, 768), (1701, 1536)]
+    {
         let layer = inputs.linear(features, 48, true);
-        let x = inputs.tensor(&[18, 48]);
-        let residual = inputs.tensor(&[18, features]);
+        let x = inputs.tensor(&[rows, 48]);
+        let residual = inputs.tensor(&[rows, features]);
+        let fixed = FixedScale::for_largest(device, 12.0).unwrap();
         let [weight, bias] = [inputs.tensor(&[features]), inputs.tensor(&[features])];
         let table = inputs.scaled(&[3, 6, features], 0.3);
         let part = |part| Modulation { table: &table, part };
@@ -128,7 +131,7 @@ fn fused(device: &Device, results: &mut Results) {
             LayerNorm::Affine { weight: &weight, bias: &bias },
             LayerNorm::Modulated { scale: part(1), shift: part(0) },
         ] {
-            let name = format!("{features} {norm:.0?}");
+            let name = format!("{rows} {features} {norm:.0?}");
             poison(device);
             let (sum, normed) =
                 ops::linear_add_norm(residual.clone(), &x, &layer, part(2), norm, 1e-6).unwrap();
@@ -137,7 +140,7 @@ fn fused(device: &Device, results: &mut Results) {
             // Nobody else holds this one: it is written over.
             let (again, _) = ops::linear_add_norm(sum, &x, &layer, part(5), norm, 1e-6).unwrap();
             results.push((format!("sum over itself {name}"), again.to_vec()));
-            for scaling in [Scaling::Rows, Scaling::All] {
+            for scaling in [Scaling::Rows, Scaling::All, Scaling::Fixed(&fixed)] {
                 poison(device);
                 let (sum, normed) =
                     ops::linear_add_norm_fp8(residual.clone(), &x, &layer, part(2), (norm, 1e-6), scaling)
@@ -149,7 +152,7 @@ fn fused(device: &Device, results: &mut Results) {
                 ));
             }
         }
-        results.push((format!("residual of fused operators {features}"), residual.to_vec()));
+        results.push((format!("residual of fused operators {rows} {features}"), residual.to_vec()));
     }
 }
 
@@ -251,6 +254,11 @@ fn attention(device: &Device, results: &mut Results) {
             poison(device);
             let out = ops::attention(&q, &keys, &options).unwrap();
             results.push((format!("attention with 8 bits {name} {zero_keys}"), out.to_vec()));
+            // To 8 bits, too, of which the largest saturate.
+            let scale = FixedScale::for_largest(device, 0.05).unwrap();
+            poison(device);
+            let out = ops::attention_fp8(&q, &keys, &options, &scale).unwrap().dequantise().unwrap();
+            results.push((format!("8 bits of attention {name} {zero_keys}"), out.to_vec()));
             if total > 10_000 {
                 break;
             }
@@ -267,6 +275,9 @@ fn attention(device: &Device, results: &mut Results) {
         let wide = inputs.scaled(&[queries, heads, dim], 2.0);
         let out = ops::attention(&wide, &keys, &options).unwrap();
         results.push((format!("attention with keys of 8 bits {name}"), out.to_vec()));
+        let scale = FixedScale::for_largest(device, 1.0).unwrap();
+        let out = ops::attention_fp8(&wide, &keys, &options, &scale).unwrap().dequantise().unwrap();
+        results.push((format!("8 bits of attention with queries in full {name}"), out.to_vec()));
         let more = inputs.scaled(&[33, heads, dim], 2.0);
         let mixed: Vec<_> = keys.iter().copied().chain([Keys::new(&more, &more)]).collect();
         let out = ops::attention(&q, &mixed, &options).unwrap();

@@ -3,8 +3,8 @@
 use scope_engine::{
     Tensor,
     ops::{
-        self, Activation, AttentionOptions, FixedScale, Gain, JoinedHeads, LayerNorm, Modulation, NormRope,
-        RopeTable, TokenGrid,
+        self, Activation, AttentionOptions, FixedScale, Gain, JoinedHeads, Keys, LayerNorm, Modulation,
+        NormRope, RopeTable, TokenGrid,
     },
 };
 
@@ -297,10 +297,6 @@ impl Block {
             None => Rows::normed(&x, norm, self.eps, &layers, scale_1)?,
         };
         let attended = self.attend(&a, shared, attention)?;
-        if let Some(observer) = shared.observer {
-            observer.note(Place::Attended, &attended)?;
-        }
-        let attended = Rows::of(attended, &self.self_attn.o, scale(Place::Attended))?;
 
         let norm = LayerNorm::Affine { weight: &self.norm3.0, bias: &self.norm3.1 };
         let (mut x, c) = self.self_attn.o.add_to_and_norm(
@@ -313,10 +309,6 @@ impl Block {
         )?;
         note(Place::Text, &x, norm)?;
         let attended = self.attend_text(&c, shared, text)?;
-        if let Some(observer) = shared.observer {
-            observer.note(Place::AttendedText, &attended)?;
-        }
-        let attended = Rows::of(attended, &self.cross_attn.o, scale(Place::AttendedText))?;
 
         let norm = LayerNorm::Modulated { scale: part(SCALE_2), shift: part(SHIFT_2) };
         let [inner, outer] = &self.ffn;
@@ -398,21 +390,19 @@ impl Block {
         layers.into_iter().chain(&self.ffn).any(|layer| layer.takes_fp8().is_some())
     }
 
-    fn attend(
-        &self,
-        a: &Rows,
-        shared: &Shared<'_>,
-        attention: SelfAttention<'_>,
-    ) -> Result<Tensor, WanError> {
+    fn attend(&self, a: &Rows, shared: &Shared<'_>, attention: SelfAttention<'_>) -> Result<Rows, WanError> {
         let layer = &self.self_attn;
         let options = |zero_keys| AttentionOptions { zero_keys, ..AttentionOptions::default() };
-        let attended = match attention {
+        let attended = |q: &Tensor, keys: &[Keys<'_>], options: &AttentionOptions<'_>| {
+            self.attended(q, keys, options, &layer.o, Place::Attended, shared.observer)
+        };
+        match attention {
             SelfAttention::Isolated { zero_keys } => {
                 let rope = Some((shared.rope, TokenGrid { start: 0, ..shared.grid }));
                 let q = layer.queries(a, shared.adapters, rope, None)?;
                 let k = layer.keys(a, shared.adapters, rope)?;
                 let v = layer.values(a, shared.adapters)?;
-                ops::attention(&q, &[ops::Keys::new(&k, &v)], &options(zero_keys))?
+                attended(&q, &[Keys::new(&k, &v)], &options(zero_keys))
             }
             SelfAttention::Cached { mut cached, bias, zero_keys } => {
                 let q = self.store_keys(a, shared, &mut cached)?;
@@ -421,10 +411,29 @@ impl Block {
                 // The numbers are attended to as they are: what they were divided by is in the scale of the scores.
                 let narrow = layer.narrow.filter(|_| cached.cache.has_narrow_keys());
                 let scale = narrow.map(|scales| scales.q * scales.k / (q.dim(2) as f32).sqrt());
-                ops::attention(&q, &keys(&parts), &AttentionOptions { scale, ..options(zero_keys) })?
+                attended(&q, &keys(&parts), &AttentionOptions { scale, ..options(zero_keys) })
             }
-        };
-        Ok(joined(&attended)?)
+        }
+    }
+
+    /// Attention as rows for the layer behind it: in 8 bits if it takes them and their scale is known.
+    fn attended(
+        &self,
+        q: &Tensor,
+        keys: &[Keys<'_>],
+        options: &AttentionOptions<'_>,
+        layer: &Projection,
+        place: Place,
+        observer: Option<&Observer>,
+    ) -> Result<Rows, WanError> {
+        if let (Some(scales), Some(_), None) = (&self.scales, layer.takes_fp8(), observer) {
+            return Ok(Rows::Fp8(ops::attention_fp8(q, keys, options, scales.at(place))?));
+        }
+        let attended = joined(&ops::attention(q, keys, options)?)?;
+        if let Some(observer) = observer {
+            observer.note(place, &attended)?;
+        }
+        Ok(Rows::Plain(attended))
     }
 
     /// Puts the keys and values of normalised tokens into the cache, and gives their queries.
@@ -489,12 +498,12 @@ impl Block {
         c: &Rows,
         shared: &Shared<'_>,
         cached: &mut Option<TextKeys>,
-    ) -> Result<Tensor, WanError> {
+    ) -> Result<Rows, WanError> {
         let layer = &self.cross_attn;
         let q = layer.queries(c, shared.adapters, None, None)?;
         let text = self.text_keys(shared.text, shared.adapters, cached)?;
-        let attended = ops::attention(&q, &keys(&text.runs()?), &AttentionOptions::default())?;
-        Ok(joined(&attended)?)
+        let (runs, options) = (text.runs()?, AttentionOptions::default());
+        self.attended(&q, &keys(&runs), &options, &layer.o, Place::AttendedText, shared.observer)
     }
 }
 

@@ -129,20 +129,6 @@ impl Rows {
     }
 }
 
-impl Rows {
-    /// Rows for a layer: in 8 bits if it takes them and their scale is known.
-    pub(super) fn of(
-        x: Tensor,
-        layer: &Projection,
-        scale: Option<&FixedScale>,
-    ) -> scope_engine::Result<Self> {
-        Ok(match (scale, layer.takes_fp8()) {
-            (Some(scale), Some(_)) => Self::Fp8(ops::quantise_fp8(&x, Scaling::Fixed(scale))?),
-            _ => Self::Plain(x),
-        })
-    }
-}
-
 /// How these layers take the same rows in 8 bits, if all of them do.
 fn scaling_for<'a>(layers: &[&Projection], scale: Option<&'a FixedScale>) -> Option<Scaling<'a>> {
     let mut scalings = layers.iter().map(|layer| layer.takes_fp8());

@@ -6,7 +6,8 @@
 // (Stream-K, Osama et al., 2023); the last block to finish a tile adds the parts up, in a fixed order, so results are the same in every run.
 //
 // Contract
-//   q, out    bf16 [queries, heads, 128], contiguous; with QK_F8 q is e4m3.
+//   q, out    bf16 [queries, heads, 128], contiguous; with QK_F8 q is e4m3. With `out_scale`, the address of a number on the device, out is e4m3:
+//             results divided by that number.
 //   k, v      bf16, up to MAX_RUNS runs; run i is [count_i, heads, 128], contiguous, count_i >= 1. Its scores get bias_i added. With QK_F8 all
 //             k are e4m3.
 //   zero_keys further keys have score 0 and value 0: they only enter the denominator.
@@ -24,6 +25,7 @@
 //   swizzle, no interleave, zero fill; box {64, 64, 2} for q and out, {64, BLOCK_KEYS, 2} for k and v. The third axis walks half heads, so a
 //   box lands in shared memory as two [rows][64] halves, the layout that wgmma reads. With QK_F8 a head of q and k is one row of 128 bytes, which
 //   the maps still call 64 bf16: global size {64, rows, heads}, global strides {heads * 128, 128} bytes, box {64, 64, 1} or {64, BLOCK_KEYS, 1}.
+//   So is a head of out with `out_scale`.
 //
 // Defines: BLOCK_KEYS 32, 64, 128 or 176, the keys of a tile; QUERY_STAGES >= 1, query tiles in shared memory (more of them hide the loads
 //   between short tiles); QK_F8, queries and keys are e4m3, taken as they are: whoever has scales for them puts these into `scale`.
@@ -88,6 +90,7 @@ struct Maps {
 struct Arguments {
     float4 *partials;
     int *arrivals;
+    const float *out_scale;  // null: results in bf16
     float scale;
     int queries;
     int tiles;
@@ -114,6 +117,7 @@ struct Shared {
     u64 value_full[STAGES];
     u64 value_empty[STAGES];
     int is_last[GROUPS];
+    float out_factor;  // 0: results in bf16
 };
 
 #ifdef QK_F8
@@ -624,6 +628,25 @@ __device__ __forceinline__ bool merge_parts(const Arguments &a, Shared &shared, 
     return true;
 }
 
+// Writes normalised outputs times `factor` into shared memory as e4m3, in the layout of the output map's box: a head is one row.
+__device__ __forceinline__ void stage_outputs_f8(unsigned char *target, const float (&o)[OUTPUTS], const Rows &rows, float factor) {
+    const float scale[2] = {factor / rows.sum[0], factor / rows.sum[1]};
+    const int lane = threadIdx.x % 32;
+    const int first = threadIdx.x % GROUP_THREADS / 32 * 16 + lane / 4;
+#pragma unroll
+    for (int j = 0; j < HEAD_DIM / 8; j++) {  // columns 8j + 2 * (lane % 4) and the next, of two rows
+        const int column = 8 * j + lane % 4 * 2;
+#pragma unroll
+        for (int i = 0; i < 2; i++) {
+            const int row = first + 8 * i;
+            unsigned short pair;
+            asm("cvt.rn.satfinite.e4m3x2.f32 %0, %1, %2;" : "=h"(pair) : "f"(o[4 * j + 2 * i + 1] * scale[i]), "f"(o[4 * j + 2 * i] * scale[i]));
+            *reinterpret_cast<unsigned short *>(target + row * HALF_ROW_BYTES + (column / 16 ^ row % 8) * 16 + column % 16) = pair;
+        }
+    }
+    asm volatile("fence.proxy.async.shared::cta;" ::: "memory");
+}
+
 // Writes normalised outputs into shared memory as bf16, in the layout of the output map's box.
 __device__ __forceinline__ void stage_outputs(unsigned char *target, const float (&o)[OUTPUTS], const Rows &rows) {
     const float inverse[2] = {1.0f / rows.sum[0], 1.0f / rows.sum[1]};
@@ -757,13 +780,17 @@ struct Consumer {
 #ifdef QK_F8
         if (is_leader()) barrier_arrive(&shared.query_empty[query.stage][group]);
 #endif
+        const bool is_f8 = shared.out_factor != 0;
         if (complete) {
-            stage_outputs(stage, o, rows);
+            if (is_f8)
+                stage_outputs_f8(stage, o, rows, shared.out_factor);
+            else
+                stage_outputs(stage, o, rows);
             named_sync(GROUP + group, GROUP_THREADS);
         }
         if (is_leader()) {
             const int row = work.tile % a.query_tiles * TILE_ROWS + group * GROUP_ROWS;
-            if (complete && row < a.queries) store_box(&maps.output, row, VALUE_HALVES * (work.tile / a.query_tiles), stage);
+            if (complete && row < a.queries) store_box(&maps.output, row, (is_f8 ? 1 : VALUE_HALVES) * (work.tile / a.query_tiles), stage);
 #ifndef QK_F8
             held = &shared.query_empty[query.stage][group];
             if (QUERY_STAGES == 1) {  // the next tile can't begin before
@@ -800,6 +827,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, 1) attention_sm90(const __
     Shared &shared = *reinterpret_cast<Shared *>(storage);
 
     if (threadIdx.x == 0) {
+        shared.out_factor = a.out_scale == nullptr ? 0.0f : 1.0f / *a.out_scale;
         for (int group = 0; group < GROUPS; group++) {
             for (int stage = 0; stage < QUERY_STAGES; stage++) {
                 barrier_init(&shared.query_full[stage][group], 1);

@@ -160,13 +160,94 @@ __device__ __forceinline__ void norm_row_fused(const Fused& f) {
     });
 }
 
-// Rows of any length, and those that a warp or a block can hold, as they are or in e4m3.
+// Mean of values and their summed squared distances from it.
+struct Moments {
+    float mean;
+    float squares;
+};
+
+// Those of a pack of every thread of a block, put together as Chan, Golub and LeVeque (1979) do. `shared` has room for those of each warp, and
+// is not that of the call before.
+__device__ __forceinline__ Moments block_moments(const Pack<Real>& pack, Moments* shared) {
+    Moments own = {0, 0};
+#pragma unroll
+    for (int i = 0; i < PACK; i++) own.mean += widen(pack.values[i]);
+    own.mean /= PACK;
+#pragma unroll
+    for (int i = 0; i < PACK; i++) own.squares += (widen(pack.values[i]) - own.mean) * (widen(pack.values[i]) - own.mean);
+    float count = PACK;
+#pragma unroll
+    for (int offset = 1; offset < WARP; offset *= 2) {
+        float mean = __shfl_xor_sync(~0u, own.mean, offset), squares = __shfl_xor_sync(~0u, own.squares, offset);
+        float apart = mean - own.mean;
+        own.squares += squares + apart * apart * (0.5f * count);
+        own.mean = 0.5f * (own.mean + mean);
+        count *= 2;
+    }
+    if (threadIdx.x % WARP == 0) shared[threadIdx.x / WARP] = own;
+    __syncthreads();
+    u32 warps = blockDim.x / WARP;
+    Moments all = {0, 0};
+    for (u32 warp = 0; warp < warps; warp++) all.mean += shared[warp].mean;
+    all.mean /= warps;
+    for (u32 warp = 0; warp < warps; warp++) {
+        float apart = shared[warp].mean - all.mean;
+        all.squares += shared[warp].squares + count * apart * apart;
+    }
+    return all;
+}
+
+// The same as norm_row_fused, and faster where a row is as many packs as a block has threads: a block goes from row to row, each thread with
+// the same columns, and the next row is on its way while one is normalised. Scales of rows are not made here.
+template <int NORM, bool F8>
+__device__ __forceinline__ void norm_rows_in_turn(const Fused& f) {
+    __shared__ Moments shared[2][MAX_WARPS];
+    const int first = threadIdx.x * PACK;
+    const float inverse = F8 ? 1.0f / f.fixed[0] : 1.0f;
+    u32 row = blockIdx.x;
+    Pack<Real> x, sums;
+    auto fetch = [&](u32 row) {
+        u64 at = (u64)row * f.features + first;
+        x = *(const Pack<Real>*)(f.x + at);
+        if (f.sums) sums = *(const Pack<Real>*)(f.sums + at);
+    };
+    fetch(row);
+    for (int turn = 0; row < f.rows; row += gridDim.x, turn ^= 1) {
+        u64 at = (u64)row * f.features + first;
+        Pack<Real> held = x;
+        if (f.sums) {
+            Pack<Real> gate = *(const Pack<Real>*)(f.gate.row(row) + first);
+#pragma unroll
+            for (int i = 0; i < PACK; i++)
+                held.values[i] = narrow<Real>(fmaf(widen(gate.values[i]), widen(sums.values[i]), widen(held.values[i])));
+            *(Pack<Real>*)(f.stream + at) = held;
+        }
+        if (row + gridDim.x < f.rows) fetch(row + gridDim.x);
+        Moments all = block_moments(held, shared[turn]);
+        // The mean square is the variance and the square of the mean.
+        float square = all.squares / f.features + (NORM == RMS ? all.mean * all.mean : 0.0f);
+        float values[PACK];
+        finish_pack<NORM>(held, all.mean, rsqrtf(square + f.norm.eps), row, first, f.norm, values);
+        if (F8) {
+            store_f8((u8*)f.out + at, inverse, [&](int i) { return values[i]; });
+        } else {
+#pragma unroll
+            for (int i = 0; i < PACK; i++) held.values[i] = narrow<Real>(values[i]);
+            *(Pack<Real>*)((Real*)f.out + at) = held;
+        }
+    }
+}
+
+// Rows of any length, and those that a warp or a block can hold, as they are or in e4m3. The numbers of threads and blocks of the rows in turn
+// stand in `ops::norm`, too.
 #define NORM_KERNELS(name, NORM)                                                                                     \
     extern "C" __global__ void name(const Real* x, Real* out, int features, Parameters p) {                          \
         norm_row<NORM>(x, out, features, p);                                                                         \
     }                                                                                                                \
     extern "C" __global__ void __launch_bounds__(256) name##_fused(Fused f) { norm_row_fused<NORM, false, true>(f); }  \
     extern "C" __global__ void __launch_bounds__(256) name##_f8(Fused f) { norm_row_fused<NORM, true, true>(f); }       \
+    extern "C" __global__ void __launch_bounds__(192, 6) name##_in_turn(Fused f) { norm_rows_in_turn<NORM, false>(f); }          \
+    extern "C" __global__ void __launch_bounds__(192, 6) name##_in_turn_f8(Fused f) { norm_rows_in_turn<NORM, true>(f); }       \
     extern "C" __global__ void __launch_bounds__(1024, 1) name##_long_fused(Fused f) { norm_row_fused<NORM, false, false>(f); } \
     extern "C" __global__ void __launch_bounds__(1024, 1) name##_long_f8(Fused f) { norm_row_fused<NORM, true, false>(f); }
 

@@ -6,7 +6,7 @@ use crate::{
         gemm::{Epilogue, Matrix, Product},
         launch::{Argument, Grid, launch},
     },
-    ops::Keys,
+    ops::{FixedScale, Fp8Tensor, Keys, Scaling},
     tensor::shape_of,
 };
 
@@ -40,7 +40,36 @@ const MOST_HELD: usize = 8 * 4 * SOFTMAX_THREADS;
 /// Memory for the scores of some queries, at most.
 const SCORE_BYTES: usize = 256 << 20;
 
+fn has_keys(keys: &[Keys<'_>]) -> bool {
+    keys.iter().any(|run| run.k.dim(0) > 0)
+}
+
 impl Cuda {
+    /// Attention, its inputs checked, with the result in e4m3: `[queries, heads · head_dim]`.
+    #[expect(clippy::too_many_arguments, reason = "those of attention, and a scale")]
+    pub(crate) fn attention_fp8(
+        &self,
+        op: &'static str,
+        q: &Tensor,
+        keys: &[Keys<'_>],
+        scale: f32,
+        relative_bias: Option<&Tensor>,
+        zero_keys: usize,
+        out_scale: &FixedScale,
+    ) -> Result<Fp8Tensor> {
+        let rows = [q.dim(0), q.dim(1) * q.dim(2)];
+        // Too many runs are refused below.
+        if has_keys(keys) && keys.len() <= MAX_RUNS {
+            let out = self.flash_attention(op, q, keys, scale, relative_bias, zero_keys, Some(out_scale))?;
+            if let Some(values) = out.filter(|out| out.dtype() == DType::F8E4M3) {
+                let scales = out_scale.factors.clone();
+                return Ok(Fp8Tensor { values: values.reshape(&rows)?, scales, by_row: false });
+            }
+        }
+        let out = self.attention(op, q, keys, scale, relative_bias, zero_keys)?;
+        self.quantise_fp8(op, &out.reshape(&rows)?, Scaling::Fixed(out_scale))
+    }
+
     /// Attention, its inputs checked.
     pub(crate) fn attention(
         &self,
@@ -56,8 +85,10 @@ impl Cuda {
             let detail = format!("{} runs of keys; {MAX_RUNS} are the most", keys.len());
             return Err(Error::Shape { op, detail });
         }
-        let has_keys = keys.iter().any(|run| run.k.dim(0) > 0);
-        if has_keys && let Some(out) = self.flash_attention(op, q, keys, scale, relative_bias, zero_keys)? {
+        let has_keys = has_keys(keys);
+        if has_keys
+            && let Some(out) = self.flash_attention(op, q, keys, scale, relative_bias, zero_keys, None)?
+        {
             return Ok(out);
         }
         let q = self.activations(op, q)?;

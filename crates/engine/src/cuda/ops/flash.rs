@@ -11,7 +11,7 @@ use crate::{
         memory::Allocation,
         tensor_map::{Boxes, Swizzle, TensorMap},
     },
-    ops::Keys,
+    ops::{FixedScale, Keys},
 };
 
 /// Runs of keys that the kernels take; as in the sources.
@@ -132,6 +132,7 @@ impl Argument for HopperMaps {}
 struct HopperArguments {
     partials: u64,
     arrivals: u64,
+    out_scale: u64,
     scale: f32,
     queries: i32,
     tiles: i32,
@@ -182,6 +183,8 @@ impl Argument for PortableArguments {}
 struct Problem<'a> {
     q: &'a Tensor,
     out: &'a Tensor,
+    /// Of results in e4m3: the address of what they are divided by.
+    out_scale: u64,
     runs: SmallVec<[Run; MAX_RUNS]>,
     scale: f32,
     relative_bias: u64,
@@ -196,7 +199,8 @@ impl Problem<'_> {
 
 impl Cuda {
     /// Attention by one of these kernels, or `None` where none is made for it. Queries and keys in e4m3 stay that only
-    /// where the kernel reads them.
+    /// where the kernel reads them, and results are in e4m3 under `out_scale` only where it writes them.
+    #[expect(clippy::too_many_arguments, reason = "those of attention, and a scale")]
     pub(super) fn flash_attention(
         &self,
         op: &'static str,
@@ -205,6 +209,7 @@ impl Cuda {
         scale: f32,
         relative_bias: Option<&Tensor>,
         zero_keys: usize,
+        out_scale: Option<&FixedScale>,
     ) -> Result<Option<Tensor>> {
         let dim = q.dim(2);
         let made_for = match (dim, relative_bias) {
@@ -232,9 +237,11 @@ impl Cuda {
             held.extend([k, v]);
         }
         let relative_bias = relative_bias.map(|bias| self.singles(op, bias)).transpose()?;
-        let out = self.empty(q.shape())?;
+        let out_scale = out_scale.filter(|_| is_hopper);
+        let out = self.empty_of(if out_scale.is_some() { DType::F8E4M3 } else { self.dtype() }, q.shape())?;
+        let out_scale = out_scale.map_or(Ok(0), |scale| self.address_of(op, DType::F32, &scale.factors))?;
         let bias = relative_bias.as_ref().map_or(Ok(0), |bias| self.address(op, bias))?;
-        let problem = Problem { q, out: &out, runs, scale, relative_bias: bias, zero_keys };
+        let problem = Problem { q, out: &out, out_scale, runs, scale, relative_bias: bias, zero_keys };
         if is_f8 {
             let count = problem.keys();
             let (_, tiling) = HOPPER_F8.iter().find(|(most, _)| count <= *most).unwrap_or(&HOPPER_F8[1]);
@@ -280,7 +287,8 @@ impl Cuda {
         let (queries, heads) = (problem.q.dim(0), problem.q.dim(1));
         let is_f8 = problem.q.dtype() == DType::F8E4M3;
         // A head of e4m3 is a single such row. The copy engine brings bytes: 64 of bf16 stand for 128 of e4m3.
-        let scored_halves = if is_f8 { 1 } else { HALVES };
+        let halves_of = |is_f8| if is_f8 { 1 } else { HALVES };
+        let scored_halves = halves_of(is_f8);
         let map = |address, rows, box_rows, halves| {
             TensorMap::new(&Boxes {
                 address,
@@ -294,7 +302,7 @@ impl Cuda {
         let (query, output) = (self.address(op, problem.q)?, self.address(op, problem.out)?);
         let mut maps = HopperMaps {
             query: map(query, queries, HALF, scored_halves)?,
-            output: map(output, queries, HALF, HALVES)?,
+            output: map(output, queries, HALF, halves_of(problem.out.dtype() == DType::F8E4M3))?,
             keys: [TensorMap::NONE; MAX_RUNS],
             values: [TensorMap::NONE; MAX_RUNS],
         };
@@ -320,6 +328,7 @@ impl Cuda {
             let arguments = HopperArguments {
                 partials,
                 arrivals,
+                out_scale: problem.out_scale,
                 scale: problem.scale,
                 queries: queries as i32,
                 tiles: plan.tiles as i32,

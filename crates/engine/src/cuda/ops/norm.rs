@@ -29,6 +29,17 @@ pub(super) fn row_teams(rows: usize, packs: usize) -> (Grid, bool) {
     (Grid::blocks(rows, packs.div_ceil(ROW_PACKS).next_multiple_of(LANES) as u32), true)
 }
 
+/// Who has a row.
+#[derive(Clone, Copy)]
+enum Share {
+    /// A warp.
+    Warps,
+    /// A block.
+    Blocks,
+    /// A block, and then others.
+    InTurn,
+}
+
 /// May parameters of a norm at this address be moved in packs?
 pub(super) fn is_parameter_packed(address: u64) -> bool {
     address.is_multiple_of(PARAMETER_PACK)
@@ -231,26 +242,55 @@ impl Cuda {
             && is_parameter_packed(parameters.bias)
     }
 
+    /// Blocks that go from row to row, for rows of as many packs as such a block has threads at most.
+    fn rows_in_turn(&self, rows: usize, packs: usize) -> Option<Grid> {
+        const LANES: usize = 32;
+        const THREADS: std::ops::RangeInclusive<usize> = 96..=192;
+        const RESIDENT: usize = 6;
+        if !packs.is_multiple_of(LANES) || !THREADS.contains(&packs) {
+            return None;
+        }
+        let resident = RESIDENT * self.properties().multiprocessors as usize;
+        // As many rows for each block.
+        let turns = rows.div_ceil(resident).max(1);
+        Some(Grid::blocks(rows.div_ceil(turns), packs as u32))
+    }
+
     /// The kernel of a norm of rows that lanes can hold.
     fn launch_fused(&self, norm: &Norm<'_>, fp8: bool, fused: Fused) -> Result<()> {
-        let (grid, long) = row_teams(fused.rows as usize, fused.features as usize / PACK);
-        let name = match (norm, fp8, long) {
-            (Norm::Layer, false, false) => "layer_norm_fused",
-            (Norm::Layer, false, true) => "layer_norm_long_fused",
-            (Norm::Layer, true, false) => "layer_norm_f8",
-            (Norm::Layer, true, true) => "layer_norm_long_f8",
-            (Norm::LayerAffine(..), false, false) => "layer_norm_affine_fused",
-            (Norm::LayerAffine(..), false, true) => "layer_norm_affine_long_fused",
-            (Norm::LayerAffine(..), true, false) => "layer_norm_affine_f8",
-            (Norm::LayerAffine(..), true, true) => "layer_norm_affine_long_f8",
-            (Norm::LayerModulated { .. }, false, false) => "layer_norm_modulated_fused",
-            (Norm::LayerModulated { .. }, false, true) => "layer_norm_modulated_long_fused",
-            (Norm::LayerModulated { .. }, true, false) => "layer_norm_modulated_f8",
-            (Norm::LayerModulated { .. }, true, true) => "layer_norm_modulated_long_f8",
-            (Norm::Rms(_), false, false) => "rms_norm_fused",
-            (Norm::Rms(_), false, true) => "rms_norm_long_fused",
-            (Norm::Rms(_), true, false) => "rms_norm_f8",
-            (Norm::Rms(_), true, true) => "rms_norm_long_f8",
+        let (rows, packs) = (fused.rows as usize, fused.features as usize / PACK);
+        let (grid, share) = match self.rows_in_turn(rows, packs) {
+            Some(grid) if !fp8 || fused.scales == 0 => (grid, Share::InTurn),
+            _ => match row_teams(rows, packs) {
+                (grid, false) => (grid, Share::Warps),
+                (grid, true) => (grid, Share::Blocks),
+            },
+        };
+        let name = match (norm, fp8, share) {
+            (Norm::Layer, false, Share::Warps) => "layer_norm_fused",
+            (Norm::Layer, false, Share::Blocks) => "layer_norm_long_fused",
+            (Norm::Layer, false, Share::InTurn) => "layer_norm_in_turn",
+            (Norm::Layer, true, Share::Warps) => "layer_norm_f8",
+            (Norm::Layer, true, Share::Blocks) => "layer_norm_long_f8",
+            (Norm::Layer, true, Share::InTurn) => "layer_norm_in_turn_f8",
+            (Norm::LayerAffine(..), false, Share::Warps) => "layer_norm_affine_fused",
+            (Norm::LayerAffine(..), false, Share::Blocks) => "layer_norm_affine_long_fused",
+            (Norm::LayerAffine(..), false, Share::InTurn) => "layer_norm_affine_in_turn",
+            (Norm::LayerAffine(..), true, Share::Warps) => "layer_norm_affine_f8",
+            (Norm::LayerAffine(..), true, Share::Blocks) => "layer_norm_affine_long_f8",
+            (Norm::LayerAffine(..), true, Share::InTurn) => "layer_norm_affine_in_turn_f8",
+            (Norm::LayerModulated { .. }, false, Share::Warps) => "layer_norm_modulated_fused",
+            (Norm::LayerModulated { .. }, false, Share::Blocks) => "layer_norm_modulated_long_fused",
+            (Norm::LayerModulated { .. }, false, Share::InTurn) => "layer_norm_modulated_in_turn",
+            (Norm::LayerModulated { .. }, true, Share::Warps) => "layer_norm_modulated_f8",
+            (Norm::LayerModulated { .. }, true, Share::Blocks) => "layer_norm_modulated_long_f8",
+            (Norm::LayerModulated { .. }, true, Share::InTurn) => "layer_norm_modulated_in_turn_f8",
+            (Norm::Rms(_), false, Share::Warps) => "rms_norm_fused",
+            (Norm::Rms(_), false, Share::Blocks) => "rms_norm_long_fused",
+            (Norm::Rms(_), false, Share::InTurn) => "rms_norm_in_turn",
+            (Norm::Rms(_), true, Share::Warps) => "rms_norm_f8",
+            (Norm::Rms(_), true, Share::Blocks) => "rms_norm_long_f8",
+            (Norm::Rms(_), true, Share::InTurn) => "rms_norm_in_turn_f8",
         };
         launch!(self, NORM, name, grid, [fused])
     }
