@@ -256,7 +256,11 @@ impl Block {
                 Projection::load_for_fp8(&loader.at("ffn").at(2), dim, config.ffn_dim)?,
             ],
             modulation: modulation.reshape(&[6, dim])?,
-            one: Tensor::from_fn(loader.device(), &[1, 1, dim], |values| values.fill(1.0))?,
+            one: {
+                // In the type of activations, so that nobody has to convert it.
+                let one = Tensor::from_fn(loader.device(), &[1, 1, dim], |values| values.fill(1.0))?;
+                ops::add(Tensor::zeros(loader.device(), &[1, 1, dim])?, &one)?
+            },
             eps: config.eps,
             scales: None,
         })
