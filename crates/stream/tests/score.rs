@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use parking_lot::{Condvar, Mutex};
-use scope_frame::Frame;
+use scope_frame::{Frame, PixelFormat};
 use scope_pipelines::{InputMode, LoadParams, NoAssets, Registry};
 use scope_stream::offline::{Offline, OfflineSpec};
 use scope_stream::render::{Render, RenderError, RenderSpec, RenderState};
@@ -148,6 +148,8 @@ fn a_performance_is_made_again_frame_for_frame() {
             frame_rate: 15.0,
             clip: None,
             assets: &NoAssets,
+            // As sinks and recorders take it.
+            format: PixelFormat::I420,
         },
     );
     let mut offline = Vec::new();
@@ -208,7 +210,7 @@ fn a_performance_is_rendered_as_a_film_of_the_same_frames_beside_a_running_sessi
     let mut count = 0;
     while let Some((image, _)) = film.next_frame().unwrap() {
         // The codec loses a little; another frame of this show would be farther away.
-        let off = distance(image.to_rgb8().data(), &frames[count]);
+        let off = distance(image.to_i420().data(), &frames[count]);
         assert!(off < 6.0, "frame {count} is off by {off}");
         count += 1;
     }
