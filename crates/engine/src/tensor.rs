@@ -64,9 +64,14 @@ impl Tensor {
                 return Ok(Self::on_cuda(cuda.clone(), cuda.filled(DType::U8, data)?, shape));
             }
         };
-        let mut buffer = cpu.u8s().take(data.len())?;
+        Self::from_u8_fn(cpu, shape, |target| target.copy_from_slice(data))
+    }
+
+    /// A tensor of bytes on the CPU that `fill` writes, all of them.
+    pub(crate) fn from_u8_fn(cpu: &Cpu, shape: Shape, fill: impl FnOnce(&mut [u8])) -> Result<Self> {
+        let mut buffer = cpu.u8s().take(shape.numel())?;
         if let Some(target) = buffer.unique() {
-            target[..data.len()].copy_from_slice(data);
+            fill(&mut target[..shape.numel()]);
         }
         Ok(Self { shape, offset: 0, storage: Storage::Cpu(cpu.clone(), CpuStorage::U8(buffer)) })
     }

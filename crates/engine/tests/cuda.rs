@@ -410,6 +410,38 @@ fn normal_numbers_are_those_of_the_cpu_to_the_last_bit() {
 }
 
 #[test]
+fn pictures_as_i420_and_back_are_those_of_the_cpu_to_the_last_bit() {
+    let convert = |device: &Device, dtype: DType| {
+        let mut inputs = Inputs::new(device);
+        let mut results: Vec<([usize; 2], Vec<u8>, Vec<f32>)> = Vec::new();
+        for size in [[1, 1], [1, 6], [5, 1], [2, 2], [3, 7], [14, 18], [37, 64], [480, 833]] {
+            let mut values = inputs.values(2 * size[0] * size[1] * 3, 0.6);
+            // Beyond what a byte holds, and no number at all.
+            let edges = [f32::NAN, f32::INFINITY, f32::NEG_INFINITY, -1.0, 1.0, 1e30];
+            values.iter_mut().rev().zip(edges).for_each(|(value, edge)| *value = edge);
+            let x = Tensor::from_f32(device, &[2, size[0], size[1], 3], &values).unwrap();
+            let x = x.to_dtype(dtype).unwrap().narrow(1, 1).unwrap();
+            poison(device);
+            let planar = ops::to_i420(&x, 127.5, 128.0).unwrap().into_vec().unwrap();
+            // Also what no picture in RGB becomes.
+            let any = planar.iter().enumerate().map(|(index, byte)| byte ^ (index * 7919 % 256) as u8);
+            let both: Vec<u8> = planar.iter().copied().chain(any).collect();
+            let both = Tensor::from_u8(device, &[2, planar.len()], &both).unwrap();
+            poison(device);
+            results.push((size, planar, ops::rgb_from_i420(&both, size).unwrap().to_vec()));
+        }
+        results
+    };
+    let expected = convert(&Cpu::new(None).unwrap().into(), DType::F32);
+    let Some(device) = gpu(Arithmetic::Bf16) else { return };
+    for dtype in [DType::F32, DType::Bf16] {
+        for (expected, found) in expected.iter().zip(convert(&device, dtype)) {
+            assert!(*expected == found, "{:?} from {dtype:?}", found.0);
+        }
+    }
+}
+
+#[test]
 fn memory_is_counted_and_comes_back() {
     let Some(device) = gpu(Arithmetic::Bf16) else { return };
     let Device::Cuda(cuda) = &device else { unreachable!("asked for a GPU") };

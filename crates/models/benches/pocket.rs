@@ -13,6 +13,7 @@ use std::{
 
 use scope_engine::{Cpu, Device};
 use scope_models::{
+    frames::Layout,
     noise::SeededNoise,
     pocket::{PocketFiles, PocketModel},
     prompt::{Interpolation, Prompt},
@@ -59,6 +60,7 @@ impl Stream {
             control: ControlPictures::default(),
             control_scale: 1.0,
             cache_weight: None,
+            layout: Layout::Packed,
         };
         let mut pictures = Vec::new();
         let begin = Instant::now();

@@ -16,7 +16,7 @@ use smallvec::SmallVec;
 
 use crate::{
     control::{Control, StreamEncoder},
-    frames::{self, FrameError, Picture},
+    frames::{self, FrameError, Layout, Picture},
     noise_controller::NoiseController,
     prompt::{self, Change, Interpolation, Prompt, PromptError, PromptState, Transition},
     quirks::Quirks,
@@ -121,6 +121,8 @@ pub struct VideoCall<'a> {
     pub control_scale: f32,
     /// Weight of the cached past; `None` is the family's default.
     pub cache_weight: Option<f32>,
+    /// How the bytes of the pictures are to be laid out.
+    pub layout: Layout,
 }
 
 /// The pictures of a latent frame.
@@ -128,7 +130,7 @@ pub struct VideoCall<'a> {
 pub struct Decoded {
     /// `[frames, height, width, 3]` in [-1, 1].
     pub pictures: Tensor,
-    /// The same as bytes, on their way.
+    /// The same as bytes, on their way, laid out as the call says.
     pub bytes: PendingBytes,
     /// Pictures of the chunk before these.
     pub first: usize,
@@ -374,7 +376,7 @@ impl VideoStream {
             let pictures = self.autoencoder.decode_next(&mut self.decoder, &handed.narrow(frame, 1)?)?;
             self.remember(&pictures)?;
             let shown = pictures.dim(0);
-            let decoded = Decoded { bytes: frames::bytes(&pictures)?, pictures, first, total };
+            let decoded = Decoded { bytes: frames::bytes(&pictures, call.layout)?, pictures, first, total };
             first += shown;
             self.stages.decode += lap();
             if device.returns_early() {

@@ -16,6 +16,7 @@ use flate2::read::GzDecoder;
 use scope_engine::{Cpu, Device, Tensor};
 use scope_models::{
     checkpoint::Checkpoint,
+    frames::Layout,
     pocket::{PocketFiles, PocketModel},
     prompt::{Interpolation, Prompt},
     vae::{EncoderMemory, LatentScale, VideoAutoencoder},
@@ -159,6 +160,7 @@ fn reproduce(precision: Precision, limits: &Limits) {
             control: ControlPictures::default(),
             control_scale: 1.0,
             cache_weight: None,
+            layout: Layout::Packed,
         };
         let made = video
             .generate(&call, &mut text, &mut noise, &mut |decoded| pictures.push(decoded.pictures))

@@ -1,5 +1,5 @@
 use crate::{Effort, PipelineSchema, Snapshot};
-use scope_frame::{Frame, Image, Timestamp};
+use scope_frame::{Frame, Image, PixelFormat, Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::borrow::Cow;
@@ -237,6 +237,9 @@ pub struct Chunk<'a> {
     pub now: Timestamp,
     /// Which of [`Generator::efforts`] to make; 0, the best, where there is no choice.
     pub effort: usize,
+    /// The pixel format in which pictures are of most use to those who get them: a wish, for whoever can fulfil it for
+    /// less than a conversion afterwards takes. Pictures in any format are taken.
+    pub format: PixelFormat,
 }
 
 /// Something a generator hands out while it works on a chunk.

@@ -4,6 +4,7 @@
 mod common;
 
 use common::{FAMILIES, HEIGHT, Models, Session, WIDTH, difference, lora, moving};
+use scope_frame::{Image, PixelFormat};
 use scope_pipelines::{Compute, InputMode, Needs, Registry};
 use scope_store::Role;
 use serde_json::{Value, json};
@@ -63,6 +64,43 @@ fn every_family_loads_from_its_files_and_makes_the_same_video_of_the_same_seed()
         let mut other = parameters.clone();
         other["base_seed"] = json!(6);
         assert!(difference(&video(&other)[0][0], picture) > 0.5, "{id}");
+    }
+}
+
+#[test]
+fn pictures_leave_and_enter_as_i420_or_rgb_and_are_the_same() {
+    let i420 = |pictures: &[Image]| pictures.iter().map(Image::to_i420).collect::<Vec<_>>();
+    for id in ["longlive", "streamdiffusionv2"] {
+        let loaded = models().load(id, json!({})).unwrap();
+        let session = |format| {
+            let mut session =
+                Session::new(&loaded, json!({"prompts": ["a dog"], "denoising_step_list": [1000, 500]}));
+            session.format = format;
+            session
+        };
+        let [mut packed, mut planar] = [PixelFormat::Rgb8, PixelFormat::I420].map(session);
+        for _ in 0..2 {
+            let (packed, planar) = (packed.text(), planar.text());
+            assert!(packed.iter().all(|picture| picture.format() == PixelFormat::Rgb8), "{id}");
+            assert_eq!(planar, i420(&packed), "{id}");
+        }
+        // The picture that a camera's frames stand for is the one that they are in RGB.
+        let Needs::Frames { count, .. } = packed.run.needs(InputMode::Video) else { panic!("no video") };
+        let frames = |convert: fn(&Image) -> Image| {
+            let mut frames = moving(0, count);
+            for (index, frame) in frames.iter_mut().enumerate() {
+                let pixels = (0..31 * 51 * 3).map(|i| (i * (index + 3) % 251) as u8).collect::<Vec<_>>();
+                let image = Image::new(PixelFormat::Rgb8, 31, 51, pixels).unwrap();
+                frame.image = convert(&image.to_i420());
+            }
+            BTreeMap::from([("video".to_owned(), frames)])
+        };
+        let pictures =
+            |shown: Vec<common::Shown>| shown.into_iter().map(|(image, _)| image).collect::<Vec<_>>();
+        let as_rgb = pictures(packed.ports(frames(Image::to_rgb8)));
+        let as_i420 = pictures(planar.ports(frames(Image::clone)));
+        assert_eq!(as_i420, i420(&as_rgb), "{id}");
+        assert!(as_rgb[0] != as_rgb[1], "{id}");
     }
 }
 

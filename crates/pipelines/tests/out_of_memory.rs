@@ -42,6 +42,7 @@ fn chunk(run: &mut dyn Generator) -> Result<(), GenerateError> {
         assets: &common::Pictures(BTreeMap::new()),
         now: scope_frame::Timestamp::default(),
         effort: 0,
+        format: scope_frame::PixelFormat::Rgb8,
     };
     run.generate(chunk, &mut |_| ()).map(|_| ())
 }

@@ -180,10 +180,13 @@ fn scribble_draws_each_picture_as_the_network_does() {
     for (step, size) in [(0, (32, 24)), (1, (32, 24)), (2, (21, 37))] {
         let image = picture(size.0, size.1, step);
         let drawn = network.draw(&tensor(&device, std::slice::from_ref(&image))).unwrap().to_vec();
-        let shown = chunk(&mut session, image, 40 + u64::from(step));
+        let shown = chunk(&mut session, image.clone(), 40 + u64::from(step));
         assert_eq!(shown.len(), 1);
         assert_eq!((shown[0].0.size(), shown[0].1), (size, 40 + u64::from(step)));
         close(&shown[0].0, drawn.iter().flat_map(|&value| [value; 3]));
+        // Decoded video is what it is in RGB.
+        let [planar, packed] = [image.to_i420(), image.to_i420().to_rgb8()];
+        assert_eq!(chunk(&mut session, planar, 0), chunk(&mut session, packed, 0));
     }
 }
 

@@ -3,6 +3,7 @@
 //! [`Graph`] is the wire form; [`Graph::compile`] checks it against the registry and yields a [`Plan`] that only refers to
 //! things that exist. Everything a client can get wrong is a [`GraphError`] with a text for people.
 
+use scope_frame::PixelFormat;
 use scope_pipelines::{PipelineSchema, Registry};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -192,6 +193,19 @@ pub struct PipelinePlan {
     pub video_inputs: BTreeSet<String>,
     /// Where each output port goes.
     pub outputs: BTreeMap<String, Vec<Target>>,
+}
+
+impl PipelinePlan {
+    /// In which format those who get its pictures use them. Encoders, behind sinks and recorders, begin with I420;
+    /// pipelines get all colours that there are.
+    pub fn picture_format(&self) -> PixelFormat {
+        let mut targets = self.outputs.values().flatten();
+        if targets.any(|target| matches!(target, Target::Pipeline(..))) {
+            PixelFormat::Rgb8
+        } else {
+            PixelFormat::I420
+        }
+    }
 }
 
 /// A sink of a [`Plan`].
@@ -555,6 +569,18 @@ mod tests {
         assert_eq!(order, ["a", "b"]);
         assert_eq!(plan.sources[0].targets, [Target::Pipeline(0, "video".into())]);
         assert_eq!(plan.pipelines[1].outputs["video"], [Target::Sink(0)]);
+    }
+
+    #[test]
+    fn pictures_are_wanted_as_i420_where_no_other_pipeline_gets_them() {
+        let plan = compile(json!({
+            "nodes": [node("a", "testcard"), node("b", "passthrough"), node("out", "sink"), node("rec", "record")],
+            "edges": [edge("a", "out"), edge("a", "b"), edge("b", "rec")],
+        }))
+        .unwrap();
+        let formats = plan.pipelines.iter().map(|pipeline| (pipeline.id.as_str(), pipeline.picture_format()));
+        let expected = [("a", PixelFormat::Rgb8), ("b", PixelFormat::I420)];
+        assert_eq!(formats.collect::<Vec<_>>(), expected);
     }
 
     #[test]

@@ -5,7 +5,7 @@
 //! clip keep the clip's times.
 
 use crate::script::{Change, Moment, Script};
-use scope_frame::{Frame, Image, Timestamp};
+use scope_frame::{Frame, Image, PixelFormat, Timestamp};
 use scope_media::file::{FileError, FileSource};
 use scope_pipelines::{
     AssetLoader, Chunk, GenerateError, Generator, InputMode, Needs, Output, ParameterStore,
@@ -35,6 +35,8 @@ pub struct OfflineSpec<'a> {
     pub clip: Option<Clip<'a>>,
     /// Resolves files named in parameters.
     pub assets: &'a dyn AssetLoader,
+    /// The pixel format in which pictures are of most use; they may come in any.
+    pub format: PixelFormat,
 }
 
 /// Why a run ended early.
@@ -72,6 +74,7 @@ pub struct Offline<'a> {
     frame_rate: f64,
     clip: Option<Clip<'a>>,
     assets: &'a dyn AssetLoader,
+    format: PixelFormat,
     chunk: u64,
     epoch: u64,
     effort: usize,
@@ -84,7 +87,7 @@ pub struct Offline<'a> {
 impl<'a> Offline<'a> {
     /// A run that has made nothing yet.
     pub fn new(generator: Box<dyn Generator>, spec: OfflineSpec<'a>) -> Self {
-        let OfflineSpec { mode, parameters, script, frame_rate, clip, assets } = spec;
+        let OfflineSpec { mode, parameters, script, frame_rate, clip, assets, format } = spec;
         Self {
             generator,
             mode,
@@ -93,6 +96,7 @@ impl<'a> Offline<'a> {
             frame_rate: frame_rate.max(f64::MIN_POSITIVE),
             clip,
             assets,
+            format,
             chunk: 0,
             epoch: 0,
             effort: 0,
@@ -140,6 +144,7 @@ impl<'a> Offline<'a> {
             assets: self.assets,
             now,
             effort: self.effort,
+            format: self.format,
         };
         let mut pictures: Vec<(Image, Option<Timestamp>)> = Vec::new();
         let report = self.generator.generate(chunk, &mut |output| {

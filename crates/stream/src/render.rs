@@ -8,6 +8,7 @@ use crate::recording::Keep;
 use crate::score::{Score, ScoreError};
 use crate::script::Script;
 use crate::{Lease, LeaseError, ModelManager};
+use scope_frame::PixelFormat;
 use scope_media::file::FileError;
 use scope_media::record::{RecordError, Recorder, RecorderConfig};
 use scope_pipelines::{AssetLoader, Generator, InputMode, LoadError, LoadParams};
@@ -279,6 +280,8 @@ impl Work {
             frame_rate,
             clip: clip.map(|clip| Box::new(clip) as Clip<'_>),
             assets: &*assets,
+            // That of the film's encoder.
+            format: PixelFormat::I420,
         };
         let run = Offline::new(generator, spec);
         let state = match make(run, &film, &lease, &status, &cancelled) {

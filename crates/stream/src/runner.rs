@@ -377,6 +377,7 @@ impl Runner<'_> {
             assets: &*self.core.assets,
             now: began,
             effort,
+            format: self.node.plan.picture_format(),
         };
         let (mut frames, mut counted) = (0, 0);
         let mut emit = |output: Output| match output {

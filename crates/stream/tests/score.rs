@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use parking_lot::{Condvar, Mutex};
-use scope_frame::Frame;
+use scope_frame::{Frame, PixelFormat};
 use scope_pipelines::{InputMode, LoadParams, NoAssets, Registry};
 use scope_stream::offline::{Offline, OfflineSpec};
 use scope_stream::render::{Render, RenderError, RenderSpec, RenderState};
@@ -148,6 +148,8 @@ fn a_performance_is_made_again_frame_for_frame() {
             frame_rate: 15.0,
             clip: None,
             assets: &NoAssets,
+            // As sinks and recorders take it.
+            format: PixelFormat::I420,
         },
     );
     let mut offline = Vec::new();

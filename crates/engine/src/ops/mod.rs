@@ -8,6 +8,7 @@ mod embedding;
 mod flow;
 mod fp8;
 mod fused;
+mod i420;
 mod instance;
 mod linear;
 mod norm;
@@ -35,6 +36,7 @@ pub use fused::{
     JoinedHeads, NormRope, linear_add_norm, linear_add_norm_fp8, linear_fp8_add_norm_fp8, rms_norm_rope,
     rms_norm_rope_into, rms_norm_rope_joined,
 };
+pub use i420::{i420_len, rgb_from_i420, to_i420};
 pub use instance::{group_norm, instance_norm};
 pub use linear::{Activation, Gain, Linear, Weights, linear, linear_add};
 pub use norm::{LayerNorm, Modulation, channel_norm, layer_norm, modulated_layer_norm, rms_norm};

@@ -45,6 +45,14 @@ enum Way {
 }
 
 impl PendingBytes {
+    pub(super) const fn there(bytes: Vec<u8>) -> Self {
+        Self(Way::There(bytes))
+    }
+
+    pub(super) const fn from_gpu(download: Download) -> Self {
+        Self(Way::FromGpu(download))
+    }
+
     /// The bytes, once everything that they were made from is done.
     ///
     /// # Errors
@@ -96,12 +104,12 @@ pub fn to_bytes(x: &Tensor, scale: f32, shift: f32) -> Result<PendingBytes> {
         }
     }
     if let Device::Cuda(cuda) = x.device() {
-        return cuda.to_bytes(OP, x, scale, shift).map(|download| PendingBytes(Way::FromGpu(download)));
+        return cuda.to_bytes(OP, x, scale, shift).map(PendingBytes::from_gpu);
     }
     let mut out = vec![0; x.shape().numel()];
     let cpu = x.device().cpu(OP)?;
     cpu.for_rows(&mut out, 1, 4, &Kernel { x: x.f32s(OP)?, scale, shift });
-    Ok(PendingBytes(Way::There(out)))
+    Ok(PendingBytes::there(out))
 }
 
 /// For each entry of the outermost dimension, the mean over its elements of `(x - y)²`.

@@ -8,21 +8,53 @@ mod gray;
 
 use scope_engine::{
     Device, Tensor,
-    ops::{PendingBytes, affine_clamped, crop, resize_bytes, to_bytes},
+    ops::{PendingBytes, affine_clamped, crop, i420_len, resize_bytes, rgb_from_i420, to_bytes, to_i420},
 };
 
 pub use flow_colors::flow_colors;
 pub use gray::gray;
 
-/// A picture in host memory, bytes row by row without gaps, channels together.
+/// How the bytes of a picture are laid out.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Layout {
+    /// Row by row without gaps, channels together: red, green, blue, or one in a mask. `height · width · channels` bytes.
+    #[default]
+    Packed,
+    /// As video codecs take them: see [`to_i420`] and [`i420_len`].
+    I420,
+}
+
+/// A picture in host memory.
 #[derive(Clone, Copy, Debug)]
 pub struct Picture<'a> {
     /// Rows.
     pub height: usize,
     /// Pixels of a row.
     pub width: usize,
-    /// `height · width · channels` bytes: three channels, red, green, blue, or one in a mask.
+    /// Its bytes.
     pub bytes: &'a [u8],
+    /// How they are laid out.
+    pub layout: Layout,
+}
+
+impl Picture<'_> {
+    /// The picture as bytes `[1, height, width, channels]`, with colours converted where the device is. `index` names it in
+    /// errors.
+    fn upload(&self, device: &Device, index: usize, channels: usize) -> Result<Tensor, FrameError> {
+        let Self { height, width, bytes, layout } = *self;
+        let expected = match layout {
+            Layout::Packed => height * width * channels,
+            Layout::I420 if channels == 3 => i420_len([height, width]),
+            Layout::I420 => return Err(FrameError::Layout { index }),
+        };
+        if bytes.len() != expected {
+            return Err(FrameError::Bytes { index, expected, found: bytes.len() });
+        }
+        Ok(match layout {
+            Layout::Packed => Tensor::from_u8(device, &[1, height, width, channels], bytes)?,
+            Layout::I420 => rgb_from_i420(&Tensor::from_u8(device, &[1, expected], bytes)?, [height, width])?,
+        })
+    }
 }
 
 /// Why pictures could not be used.
@@ -37,10 +69,16 @@ pub enum FrameError {
     Bytes {
         /// Its place, from 0.
         index: usize,
-        /// `height · width · channels`.
+        /// What its size and layout need.
         expected: usize,
         /// What it has.
         found: usize,
+    },
+    /// A mask has one channel, and so is packed.
+    #[error("picture {index} is a mask in I420; masks have one byte for each pixel")]
+    Layout {
+        /// Its place, from 0.
+        index: usize,
     },
     /// The engine refused an operator: a picture or the target has no area, say.
     #[error("{0}")]
@@ -96,18 +134,14 @@ pub fn masks(
 /// # Errors
 /// [`FrameError`] when the picture has another number of bytes than its size says, or no area.
 pub fn cover(device: &Device, picture: &Picture<'_>, size: [usize; 2]) -> Result<Tensor, FrameError> {
-    let expected = picture.height * picture.width * 3;
-    if expected == 0 {
+    if picture.height * picture.width == 0 {
         return Err(FrameError::Empty);
     }
-    if picture.bytes.len() != expected {
-        return Err(FrameError::Bytes { index: 0, expected, found: picture.bytes.len() });
-    }
+    let bytes = picture.upload(device, 0, 3)?;
     let old = [picture.height, picture.width];
     let scale = (size[0] as f64 / old[0] as f64).max(size[1] as f64 / old[1] as f64);
     // Rounding down must not uncover an edge.
     let covering = [0, 1].map(|axis| ((old[axis] as f64 * scale) as usize).max(size[axis]));
-    let bytes = Tensor::from_u8(device, &[1, old[0], old[1], 3], picture.bytes)?;
     let resized = resize_bytes(&bytes, covering, [-1.0, 1.0])?;
     Ok(crop(&resized, [0, 1].map(|axis| (covering[axis] - size[axis]) / 2), size)?)
 }
@@ -129,15 +163,7 @@ fn frames(
         // A picture that stands for several frames is resized once.
         let frame = match last.take() {
             Some((at, frame)) if at == index => frame,
-            _ => {
-                let picture = &pictures[index];
-                let expected = picture.height * picture.width * channels;
-                if picture.bytes.len() != expected {
-                    return Err(FrameError::Bytes { index, expected, found: picture.bytes.len() });
-                }
-                let shape = [1, picture.height, picture.width, channels];
-                resize_bytes(&Tensor::from_u8(device, &shape, picture.bytes)?, [height, width], range)?
-            }
+            _ => resize_bytes(&pictures[index].upload(device, index, channels)?, [height, width], range)?,
         };
         out.write(place, &frame)?;
         last = Some((index, frame));
@@ -156,10 +182,15 @@ pub fn for_display(video: Tensor) -> scope_engine::Result<Tensor> {
 /// A decoded video as bytes, to the nearest.
 ///
 /// # Errors
-/// [`scope_engine::Error::DType`] unless the video is `f32`.
-pub fn bytes(video: &Tensor) -> scope_engine::Result<PendingBytes> {
+/// [`scope_engine::Error::DType`] unless the video is `f32`, [`scope_engine::Error::Shape`] where I420 is asked for and
+/// it is no video.
+pub fn bytes(video: &Tensor, layout: Layout) -> scope_engine::Result<PendingBytes> {
     // -1 is 0 and 1 is 255; the half makes the truncation a rounding.
-    to_bytes(video, 127.5, 128.0)
+    let [scale, shift] = [127.5, 128.0];
+    match layout {
+        Layout::Packed => to_bytes(video, scale, shift),
+        Layout::I420 => to_i420(video, scale, shift),
+    }
 }
 
 #[cfg(test)]
@@ -170,6 +201,10 @@ mod tests {
 
     fn device() -> Device {
         Cpu::new(None).unwrap().into()
+    }
+
+    fn packed([height, width]: [usize; 2], bytes: &[u8]) -> Picture<'_> {
+        Picture { height, width, bytes, layout: Layout::Packed }
     }
 
     #[test]
@@ -191,8 +226,7 @@ mod tests {
     #[test]
     fn pictures_of_any_size_become_frames_of_one_size() {
         let (white, black) = ([255; 6 * 4 * 3], [0; 2 * 2 * 3]);
-        let pictures =
-            [Picture { height: 6, width: 4, bytes: &white }, Picture { height: 2, width: 2, bytes: &black }];
+        let pictures = [packed([6, 4], &white), packed([2, 2], &black)];
         let video = video(&device(), &pictures, [4, 8], 3).unwrap();
         assert_eq!(*video.shape(), [3, 4, 8, 3]);
         let values = video.to_vec();
@@ -203,7 +237,7 @@ mod tests {
 
     #[test]
     fn masks_have_one_channel_from_zero_to_one() {
-        let mask = Picture { height: 1, width: 2, bytes: &[0, 255] };
+        let mask = packed([1, 2], &[0, 255]);
         let masks = masks(&device(), &[mask], [1, 4], 1).unwrap();
         assert_eq!(*masks.shape(), [1, 1, 4, 1]);
         assert_eq!(masks.to_vec(), [0.0, 0.25, 0.75, 1.0]);
@@ -212,19 +246,37 @@ mod tests {
     #[test]
     fn unusable_pictures_are_named() {
         assert!(matches!(video(&device(), &[], [2, 2], 1), Err(FrameError::Empty)));
-        let short = Picture { height: 2, width: 2, bytes: &[0; 11] };
+        let short = packed([2, 2], &[0; 11]);
         let error = video(&device(), &[short], [2, 2], 1).unwrap_err();
         assert!(matches!(error, FrameError::Bytes { index: 0, expected: 12, found: 11 }));
-        let flat = Picture { height: 0, width: 2, bytes: &[] };
+        let short = Picture { layout: Layout::I420, ..short };
+        let error = video(&device(), &[short], [2, 2], 1).unwrap_err();
+        assert!(matches!(error, FrameError::Bytes { index: 0, expected: 6, found: 11 }));
+        let mask = Picture { bytes: &[0; 6], ..short };
+        assert!(matches!(masks(&device(), &[mask], [2, 2], 1), Err(FrameError::Layout { index: 0 })));
+        let flat = packed([0, 2], &[]);
         assert!(matches!(video(&device(), &[flat], [2, 2], 1), Err(FrameError::Engine(_))));
     }
 
     #[test]
     fn bytes_survive_the_way_through_a_model() {
         let values: Vec<u8> = (0..=255).flat_map(|v| [v; 3]).collect();
-        let picture = Picture { height: 16, width: 16, bytes: &values };
+        let picture = packed([16, 16], &values);
         let video = video(&device(), &[picture], [16, 16], 1).unwrap();
-        assert_eq!(bytes(&video).unwrap().wait().unwrap(), values);
+        assert_eq!(bytes(&video, Layout::Packed).unwrap().wait().unwrap(), values);
+        let planar = bytes(&video, Layout::I420).unwrap().into_vec().unwrap();
+        assert_eq!(planar.len(), 16 * 16 * 3 / 2);
+        let again = Picture { bytes: &planar, layout: Layout::I420, ..picture };
+        let colours =
+            rgb_from_i420(&Tensor::from_u8(&device(), &[1, planar.len()], &planar).unwrap(), [16, 16]);
+        let colours: Vec<u8> = colours.unwrap().to_vec().iter().map(|&v| v as u8).collect();
+        let same = super::video(&device(), &[packed([16, 16], &colours)], [9, 16], 1).unwrap();
+        let planar = super::video(&device(), &[again], [9, 16], 1).unwrap();
+        assert_eq!(planar.to_vec(), same.to_vec());
+        assert_eq!(
+            cover(&device(), &again, [16, 9]).unwrap().to_vec(),
+            cover(&device(), &packed([16, 16], &colours), [16, 9]).unwrap().to_vec()
+        );
         let shown = for_display(video).unwrap().to_vec();
         assert!(shown.iter().zip(&values).all(|(shown, &v)| (shown - f32::from(v) / 255.0).abs() < 1e-6));
     }

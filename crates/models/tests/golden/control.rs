@@ -4,7 +4,7 @@ use anyhow::{Result, anyhow};
 use scope_engine::Tensor;
 use scope_models::{
     control::{Control, StreamEncoder},
-    frames::{self, Picture},
+    frames::{self, Layout, Picture},
     quirks::Quirks,
     vae::{DecoderMemory, EncoderMemory, VideoAutoencoder},
 };
@@ -35,7 +35,11 @@ pub(crate) fn replay(case: &Case, check: &mut Check) -> Result<()> {
         let recorded = case.recorded(&format!("ref.{value}.u8_hwc"))?;
         let bytes: Vec<u8> = recorded.values.iter().map(|&value| value as u8).collect();
         let [height, width, _] = recorded.shape[..] else { return Err(anyhow!("ref.{value} is no picture")) };
-        Ok(frames::cover(&case.device, &Picture { height, width, bytes: &bytes }, size)?)
+        Ok(frames::cover(
+            &case.device,
+            &Picture { height, width, bytes: &bytes, layout: Layout::Packed },
+            size,
+        )?)
     };
     let mut current: Option<(String, Stream)> = None;
     for entry in case.value("/scenarios")?.as_array().into_iter().flatten() {

@@ -4,7 +4,7 @@ use anyhow::{Context, Result};
 use half::bf16;
 use scope_engine::{Tensor, ops::resize_bytes};
 use scope_models::{
-    frames::{Picture, flow_colors, for_display, gray, masks, sample, video},
+    frames::{Layout, Picture, flow_colors, for_display, gray, masks, sample, video},
     noise_controller::NoiseController,
     schedule::first_timestep,
 };
@@ -111,7 +111,10 @@ fn bytes(recorded: &Recorded) -> Vec<u8> {
 /// Pictures `[T, h, w, C]`, one by one.
 fn pictures<'a>(recorded: &Recorded, bytes: &'a [u8]) -> Vec<Picture<'a>> {
     let [_, height, width, channels] = recorded.shape[..] else { return Vec::new() };
-    bytes.chunks(height * width * channels).map(|bytes| Picture { height, width, bytes }).collect()
+    bytes
+        .chunks(height * width * channels)
+        .map(|bytes| Picture { height, width, bytes, layout: Layout::Packed })
+        .collect()
 }
 
 pub(crate) fn noise_controller(case: &Case, check: &mut Check) -> Result<()> {

@@ -355,6 +355,7 @@ mod tests {
                 assets: &NoAssets,
                 now: Timestamp::default(),
                 effort: 0,
+                format: PixelFormat::Rgb8,
             };
             let mut images = Vec::new();
             let mut emit = |output: Output| {

@@ -2,8 +2,8 @@
 
 use super::VideoSettings;
 use crate::{AssetLoader, Snapshot, prompt};
-use scope_frame::Image;
-use scope_models::frames::Picture;
+use scope_frame::{Image, PixelFormat};
+use scope_models::frames::{Layout, Picture};
 use scope_models::prompt::{Interpolation, Prompt, Transition};
 use scope_models::video::{ControlPictures, VideoCall};
 use serde::Deserialize;
@@ -151,7 +151,12 @@ impl Request {
     }
 
     /// The chunk that is made from these pictures.
-    pub(super) fn call<'a>(&'a self, input: &'a Input<'a>, reset: bool) -> VideoCall<'a> {
+    pub(super) fn call<'a>(
+        &'a self,
+        input: &'a Input<'a>,
+        reset: bool,
+        format: PixelFormat,
+    ) -> VideoCall<'a> {
         let some = |pictures: &'a Vec<Picture<'a>>| (!pictures.is_empty()).then_some(pictures.as_slice());
         VideoCall {
             prompts: &self.prompts,
@@ -174,13 +179,26 @@ impl Request {
             },
             control_scale: self.context_scale,
             cache_weight: self.cache_weight,
+            layout: layout(format),
         }
     }
 }
 
-/// An RGB image as models take it.
+/// An image as models take it.
 pub(super) fn picture(image: &Image) -> Picture<'_> {
-    Picture { height: image.height() as usize, width: image.width() as usize, bytes: image.data() }
+    Picture {
+        height: image.height() as usize,
+        width: image.width() as usize,
+        bytes: image.data(),
+        layout: layout(image.format()),
+    }
+}
+
+const fn layout(format: PixelFormat) -> Layout {
+    match format {
+        PixelFormat::Rgb8 => Layout::Packed,
+        PixelFormat::I420 => Layout::I420,
+    }
 }
 
 fn texts(prompts: &[prompt::Prompt]) -> Vec<Prompt> {

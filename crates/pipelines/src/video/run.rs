@@ -158,7 +158,7 @@ impl Generator for VideoRun {
         chunk: Chunk<'_>,
         emit: &mut (dyn FnMut(Output) + Send),
     ) -> Result<ChunkReport, GenerateError> {
-        let Chunk { parameters, inputs, assets, effort, .. } = chunk;
+        let Chunk { parameters, inputs, assets, effort, format, .. } = chunk;
         let mode = if inputs.contains_key(VIDEO) { InputMode::Video } else { InputMode::Text };
         let mut ways = ways(&self.settings, mode, parameters);
         let way = ways.swap_remove(effort.min(ways.len() - 1));
@@ -174,23 +174,23 @@ impl Generator for VideoRun {
         }
         self.set_lora_scales(&mut request)?;
         let controlled = self.prepare_control(&mut request, &inputs);
-        let images = |port: &str| -> Vec<Image> {
-            inputs.get(port).into_iter().flatten().map(|frame| frame.image.to_rgb8()).collect()
-        };
-        let control = |port: &str| if controlled { images(port) } else { Vec::new() };
-        let (video, frames, masks) = (images(VIDEO), control(CONTROL), control(MASKS));
+        let images = |port: &str| inputs.get(port).into_iter().flatten().map(|frame| &frame.image);
+        let control = |port: &str| images(port).filter(move |_| controlled);
+        let masks: Vec<Image> = control(MASKS).map(Image::to_rgb8).collect();
         let grey: Vec<Vec<u8>> = masks.iter().map(brightness).collect();
         let input = Input {
-            video: video.iter().map(picture).collect(),
-            control: frames.iter().map(picture).collect(),
+            video: images(VIDEO).map(picture).collect(),
+            control: control(CONTROL).map(picture).collect(),
             masks: masks.iter().zip(&grey).map(|(mask, bytes)| Picture { bytes, ..picture(mask) }).collect(),
             references: request.references(),
         };
-        let call = request.call(&input, std::mem::take(&mut self.reset));
+        // What is resized afterwards is resized in full colour.
+        let format = if self.size == self.settings.size { format } else { PixelFormat::Rgb8 };
+        let call = request.call(&input, std::mem::take(&mut self.reset), format);
         let source = [VIDEO, CONTROL].into_iter().find_map(|port| inputs.get(port));
         let Self { model, stream, size, text, noise, settings, .. } = self;
         let input = source.map_or(&[][..], Vec::as_slice);
-        let mut show = Show { made: *size, shown: settings.size, input, emit, problem: None };
+        let mut show = Show { made: *size, format, shown: settings.size, input, emit, problem: None };
         model
             .device()
             .install(|| {
@@ -225,6 +225,8 @@ impl Generator for VideoRun {
 struct Show<'a> {
     /// Height and width of what is generated.
     made: [usize; 2],
+    /// That of the decoded bytes.
+    format: PixelFormat,
     /// Height and width of what is handed out.
     shown: [usize; 2],
     /// What the chunk was made from, oldest first.
@@ -241,12 +243,12 @@ impl Show<'_> {
     }
 
     fn try_pictures(&mut self, decoded: &Decoded) -> Result<(), GenerateError> {
-        let [height, width] = self.made;
-        let [shown_height, shown_width] = self.shown;
+        let [height, width] = self.made.map(|side| side as u32);
+        let [shown_height, shown_width] = self.shown.map(|side| side as u32);
         let bytes = decoded.bytes.wait().map_err(|error| GenerateError::of(&error))?;
-        for (index, bytes) in bytes.chunks_exact(height * width * 3).enumerate() {
-            let image = Image::new(PixelFormat::Rgb8, width as u32, height as u32, bytes.to_vec())
-                .and_then(|image| image.resized(shown_width as u32, shown_height as u32, Fit::Stretch))
+        for (index, bytes) in bytes.chunks_exact(self.format.byte_len(width, height)).enumerate() {
+            let image = Image::new(self.format, width, height, bytes.to_vec())
+                .and_then(|image| image.resized(shown_width, shown_height, Fit::Stretch))
                 .map_err(|error| GenerateError::of(&error))?;
             let captured_at = self.captured_at(decoded.first + index, decoded.total);
             (self.emit)(Output::Frame { port: VIDEO.into(), image, captured_at });

@@ -7,7 +7,7 @@ pub(crate) use files::test_files::{TorchFile, TorchValue};
 
 use half::bf16;
 use scope_engine::convert::f8e4m3_from_f32;
-use scope_frame::{Frame, Image, Timestamp};
+use scope_frame::{Frame, Image, PixelFormat, Timestamp};
 use scope_models::checkpoint::NetworkDescription;
 use scope_models::text::Umt5Config;
 use scope_models::vae::{TaeConfig, WanVaeConfig};
@@ -288,6 +288,8 @@ pub(crate) struct Session {
     pub(crate) run: Box<dyn Generator>,
     pub(crate) store: ParameterStore,
     pub(crate) pictures: Pictures,
+    /// What its pictures are wanted in.
+    pub(crate) format: PixelFormat,
     /// Problems of the last chunk.
     pub(crate) problems: Vec<(String, String)>,
     index: u64,
@@ -305,6 +307,7 @@ impl Session {
             run: loaded.start().unwrap(),
             store: ParameterStore::new(&map(parameters)),
             pictures: Pictures(pictures),
+            format: PixelFormat::Rgb8,
             problems: Vec::new(),
             index: 0,
         }
@@ -325,6 +328,7 @@ impl Session {
             assets: &self.pictures,
             now: Timestamp::default(),
             effort: 0,
+            format: self.format,
         };
         let mut shown = Vec::new();
         let mut emit = |output: Output| {

@@ -200,6 +200,7 @@ impl<'a> Session<'a> {
             assets: &self.picture,
             now: Timestamp::default(),
             effort: 0,
+            format: PixelFormat::Rgb8,
         };
         *self.seen.lock().expect("nobody panicked") = Seen::default();
         let mut shown = 0;

@@ -2,7 +2,7 @@
 
 #![allow(clippy::expect_used, clippy::unwrap_used, dead_code)]
 
-use scope_frame::{Frame, Image, Timestamp};
+use scope_frame::{Frame, Image, PixelFormat, Timestamp};
 use scope_pipelines::{
     Chunk, ChunkReport, GenerateError, Generator, InputMode, LoadError, LoadParams, LoadedPipeline, NoAssets,
     Output, ParameterStore, Registry,
@@ -123,6 +123,7 @@ pub(crate) fn watched(
         assets: &NoAssets,
         now: Timestamp::from_micros(0),
         effort: 0,
+        format: PixelFormat::Rgb8,
     };
     generator.generate(chunk, emit)
 }

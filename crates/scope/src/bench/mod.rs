@@ -7,6 +7,7 @@ use crate::model::{self, LocalFiles};
 use crate::refusal::Refusal;
 use crate::{plugins, settings};
 use anyhow::{Result, anyhow};
+use scope_frame::PixelFormat;
 use scope_pipelines::{Found, Place, Profile, Work, memory_use, profile};
 use scope_stream::offline::{Clip, Offline, OfflineSpec};
 use scope_stream::script::Script;
@@ -131,8 +132,16 @@ pub(crate) fn run(options: &Options, args: &BenchArgs) -> Result<ExitCode> {
     let generator = loaded.start()?;
     let frame_rate = generator.frame_rate(mode).unwrap_or(model::FRAME_RATE);
     let clip = clip.map(|clip| Box::new(clip) as Clip<'_>);
-    let spec =
-        OfflineSpec { mode, parameters, script: Script::default(), frame_rate, clip, assets: &LocalFiles };
+    let spec = OfflineSpec {
+        mode,
+        parameters,
+        script: Script::default(),
+        frame_rate,
+        clip,
+        assets: &LocalFiles,
+        // As a session asks for them.
+        format: PixelFormat::I420,
+    };
     let mut run = Offline::new(generator, spec);
     let measured = measure(&mut run, args, started)?;
     let prompt_time = if schema.supports_prompts { Some(change_prompt(&mut run)?) } else { None };

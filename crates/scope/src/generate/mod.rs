@@ -11,7 +11,7 @@ use crate::{plugins, settings};
 use anyhow::{Context, Result};
 use aws_lc_rs::digest;
 use output::Outputs;
-use scope_frame::Frame;
+use scope_frame::{Frame, PixelFormat};
 use scope_pipelines::prompt::parse_prompts;
 use scope_pipelines::{
     InputMode, ParameterError, PipelineSchema, Place, check_load_parameters, check_parameters,
@@ -99,6 +99,8 @@ pub(crate) fn run(options: &Options, args: &GenerateArgs) -> Result<ExitCode> {
         frame_rate,
         clip: clip.map(|clip| Box::new(clip) as Clip<'_>),
         assets: &LocalFiles,
+        // The hash is one of RGB.
+        format: PixelFormat::Rgb8,
     };
     let outputs = destinations.open(frame_rate)?;
     let mut maker = Maker {

@@ -23,6 +23,7 @@ fn spec(mode: InputMode, parameters: Value) -> OfflineSpec<'static> {
         frame_rate: 15.0,
         clip: None,
         assets: &NoAssets,
+        format: PixelFormat::Rgb8,
     }
 }
 

@@ -1,13 +1,15 @@
 use super::*;
 use crate::models::LoadRequest;
 use crate::recording::{Keep, recover_recordings};
+use scope_frame::PixelFormat;
 use scope_pipelines::{
     Chunk, ChunkReport, Generator, LoadError, LoadParams, LoadedPipeline, Needs, NoAssets, Output, Pipeline,
     Registry, Sampling,
 };
 use std::time::Instant;
 
-/// A pipeline that does what its `do` parameter says: fail, panic, run out of memory; otherwise it passes frames on.
+/// A pipeline that does what its `do` parameter says: fail, panic, run out of memory, pass frames on
+/// in the format that is asked for; otherwise it passes them on as they are.
 struct Moody(PipelineSchema);
 
 impl Pipeline for Moody {
@@ -38,18 +40,20 @@ impl Generator for MoodyRun {
         mut chunk: Chunk<'_>,
         emit: &mut (dyn FnMut(Output) + Send),
     ) -> Result<ChunkReport, GenerateError> {
-        match chunk.parameters.get::<String>("do").as_deref() {
+        let todo = chunk.parameters.get::<String>("do");
+        match todo.as_deref() {
             Some("fail") => return Err(GenerateError::Failed("out of sorts".into())),
             Some("oom") => return Err(GenerateError::OutOfMemory("3 GB for the cache".into())),
             Some("panic") => panic!("moody"),
             _ => {}
         }
         for frame in chunk.inputs.remove("video").unwrap_or_default() {
-            emit(Output::Frame {
-                port: "video".into(),
-                image: frame.image,
-                captured_at: Some(frame.captured_at),
-            });
+            let image = match chunk.format {
+                _ if todo.as_deref() != Some("as asked") => frame.image,
+                PixelFormat::I420 => frame.image.to_i420(),
+                PixelFormat::Rgb8 => frame.image.to_rgb8(),
+            };
+            emit(Output::Frame { port: "video".into(), image, captured_at: Some(frame.captured_at) });
         }
         Ok(ChunkReport::default())
     }
@@ -131,6 +135,21 @@ fn a_frame_passes_through_with_its_capture_time() {
     assert_eq!(frame.captured_at, captured);
     assert_eq!(frame.image, picture());
     wait_for("live", || session.state() == SessionState::Live);
+}
+
+#[test]
+fn pipelines_are_asked_for_i420_where_only_encoders_get_their_pictures() {
+    for (chain, format) in
+        [(&["moody"][..], PixelFormat::I420), (&["moody", "passthrough"], PixelFormat::Rgb8)]
+    {
+        let models = models(chain);
+        let session = start(&models, chain, InputMode::Video);
+        session.apply(map(json!({"do": "as asked"})), false);
+        let viewer = session.subscribe(0, 4).unwrap();
+        let given = if format == PixelFormat::I420 { picture() } else { picture().to_i420() };
+        session.push_input(0, given, Timestamp::now());
+        assert_eq!(next(&viewer).image.format(), format, "{chain:?}");
+    }
 }
 
 #[test]

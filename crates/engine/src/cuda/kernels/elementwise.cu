@@ -78,6 +78,73 @@ extern "C" __global__ void to_bytes(u64 x, u8* out, i64 count, int type, float s
     out[i] = (u8)fminf(fmaxf(fmaf(load(x, i, type), scale, shift), 0.0f), 255.0f);
 }
 
+// Where in a picture of I420 bytes a block of two by two pixels is, by its number among all.
+struct Block {
+    // First byte of the picture among all, and first of its three values a pixel.
+    i64 bytes, values;
+    // Its upper left pixel.
+    int row, column;
+    // Its chroma samples, counted from the picture's first byte.
+    i64 u, v;
+};
+
+__device__ __forceinline__ Block block_of(u64 i, int height, int width) {
+    int across = (width + 1) / 2, down = (height + 1) / 2;
+    i64 pixels = (i64)height * width, samples = (i64)down * across;
+    i64 frame = i / samples, sample = i % samples;
+    return {
+        frame * (pixels + 2 * samples), frame * pixels * 3, (int)(sample / across) * 2, (int)(sample % across) * 2,
+        pixels + sample, pixels + samples + sample,
+    };
+}
+
+// Pictures of three values a pixel as I420 bytes: scale · x + shift becomes a byte as above, and these BT.601 in limited range,
+// with the integers of the CPU's operator. A thread for each block of two by two pixels; the last row and column of an odd
+// picture stand for those that are missing.
+extern "C" __global__ void to_i420(u64 x, u8* out, i64 count, int height, int width, int type, float scale, float shift) {
+    u64 i = thread_index();
+    if (i >= count) return;
+    Block block = block_of(i, height, width);
+    u8* picture = out + block.bytes;
+    int sums[3] = {2, 2, 2};
+    for (int k = 0; k < 4; k++) {
+        int row = block.row + k / 2, column = block.column + k % 2;
+        int from_row = row < height ? row : height - 1, from_column = column < width ? column : width - 1;
+        i64 pixel = (i64)from_row * width + from_column;
+        int rgb[3];
+        for (int c = 0; c < 3; c++) {
+            rgb[c] = (u8)fminf(fmaxf(fmaf(load(x, block.values + pixel * 3 + c, type), scale, shift), 0.0f), 255.0f);
+            sums[c] += rgb[c];
+        }
+        if (row < height && column < width) picture[pixel] = (u8)(((66 * rgb[0] + 129 * rgb[1] + 25 * rgb[2] + 128) >> 8) + 16);
+    }
+    int r = sums[0] >> 2, g = sums[1] >> 2, b = sums[2] >> 2;
+    picture[block.u] = (u8)(((-38 * r - 74 * g + 112 * b + 128) >> 8) + 128);
+    picture[block.v] = (u8)(((112 * r - 94 * g - 18 * b + 128) >> 8) + 128);
+}
+
+__device__ __forceinline__ u8 saturated(int value) { return (u8)(value < 0 ? 0 : value > 255 ? 255 : value); }
+
+// The way back, with three bytes a pixel: each pixel has the chroma of its block.
+extern "C" __global__ void rgb_from_i420(const u8* x, u8* out, i64 count, int height, int width) {
+    u64 i = thread_index();
+    if (i >= count) return;
+    Block block = block_of(i, height, width);
+    const u8* picture = x + block.bytes;
+    int d = (int)picture[block.u] - 128, e = (int)picture[block.v] - 128;
+    int red = 409 * e + 128, green = -100 * d - 208 * e + 128, blue = 516 * d + 128;
+    for (int k = 0; k < 4; k++) {
+        int row = block.row + k / 2, column = block.column + k % 2;
+        if (row >= height || column >= width) continue;
+        i64 pixel = (i64)row * width + column;
+        int c = 298 * ((int)picture[pixel] - 16);
+        u8* target = out + block.values + pixel * 3;
+        target[0] = saturated((c + red) >> 8);
+        target[1] = saturated((c + green) >> 8);
+        target[2] = saturated((c + blue) >> 8);
+    }
+}
+
 // out[p, c] = x[p, c] · share[p] + y[p, c] · (1 - share[p]).
 extern "C" __global__ void blend(u64 x, u64 y, u64 share, u64 out, i64 count, int channels, int x_type, int y_type, int share_type) {
     u64 i = thread_index();

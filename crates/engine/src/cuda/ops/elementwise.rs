@@ -1,12 +1,13 @@
 use super::{ELEMENTWISE, activation_code};
 use crate::{
-    DType, Result, Tensor,
+    DType, Result, Shape, Tensor,
     cuda::{
         Cuda, Download,
         launch::{Grid, launch},
         tensor::kernel_type,
     },
-    ops::Activation,
+    ops::{Activation, i420_len},
+    tensor::shape_of,
 };
 
 impl Cuda {
@@ -106,6 +107,53 @@ impl Cuda {
             )?;
         }
         self.memory().begin_download(addresses[1], count)
+    }
+
+    /// Pictures in RGB as I420 bytes, on their way to host memory.
+    pub(crate) fn to_i420(&self, op: &'static str, x: &Tensor, scale: f32, shift: f32) -> Result<Download> {
+        let [frames, height, width] = [x.dim(0), x.dim(1), x.dim(2)];
+        let bytes = self.empty_of(DType::U8, shape_of(op, &[frames, i420_len([height, width])])?)?;
+        let count = frames * height.div_ceil(2) * width.div_ceil(2);
+        let addresses = [self.address(op, x)?, self.address(op, &bytes)?];
+        if count > 0 {
+            let size = [height as i32, width as i32];
+            launch!(
+                self,
+                ELEMENTWISE,
+                "to_i420",
+                Grid::over(count),
+                [
+                    addresses[0],
+                    addresses[1],
+                    count as i64,
+                    size[0],
+                    size[1],
+                    kernel_type(x.dtype()),
+                    scale,
+                    shift
+                ]
+            )?;
+        }
+        self.memory().begin_download(addresses[1], bytes.shape().numel())
+    }
+
+    /// I420 bytes as pictures in RGB of this shape.
+    pub(crate) fn rgb_from_i420(&self, op: &'static str, x: &Tensor, shape: Shape) -> Result<Tensor> {
+        let out = self.empty_of(DType::U8, shape)?;
+        let [frames, height, width] = [out.dim(0), out.dim(1), out.dim(2)];
+        let count = frames * height.div_ceil(2) * width.div_ceil(2);
+        let source = self.address_of(op, DType::U8, x)?;
+        if count > 0 {
+            let (target, size) = (self.address(op, &out)?, [height as i32, width as i32]);
+            launch!(
+                self,
+                ELEMENTWISE,
+                "rgb_from_i420",
+                Grid::over(count),
+                [source, target, count as i64, size[0], size[1]]
+            )?;
+        }
+        Ok(out)
     }
 
     pub(crate) fn blend(&self, op: &'static str, x: &Tensor, y: &Tensor, share: &Tensor) -> Result<Tensor> {

@@ -27,6 +27,7 @@ fn filtered(id: &str, load: Value, parameters: Value, image: &Image) -> Image {
         assets: &NoAssets,
         now: Timestamp::from_micros(9),
         effort: 0,
+        format: PixelFormat::Rgb8,
     };
     let mut made = Vec::new();
     run.generate(chunk, &mut |output| match output {

@@ -3,7 +3,7 @@
 
 use super::*;
 use crate::{Chunk, Compute, InputMode, Needs, NoAssets, Output, ParameterStore, Registry};
-use scope_frame::{Frame, Image, Timestamp};
+use scope_frame::{Frame, Image, PixelFormat, Timestamp};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
@@ -28,6 +28,7 @@ struct Session {
     store: ParameterStore,
     index: u64,
     effort: usize,
+    format: PixelFormat,
     stages: Vec<(&'static str, Duration)>,
 }
 
@@ -38,6 +39,7 @@ impl Session {
             store: ParameterStore::new(&map(parameters)),
             index: 0,
             effort: 0,
+            format: PixelFormat::Rgb8,
             stages: Vec::new(),
         }
     }
@@ -56,6 +58,7 @@ impl Session {
             assets: &NoAssets,
             now: Timestamp::default(),
             effort: self.effort,
+            format: self.format,
         };
         let mut pictures = Vec::new();
         let mut emit = |output: Output| {
@@ -157,9 +160,12 @@ fn less_effort_is_two_steps_and_then_the_trained_size_enlarged() {
 
     let loaded = pipeline.load(&LoadParams::new(map(large)), &|_| {}).unwrap();
     let mut session = Session::new(&loaded, json!({"prompts": ["a dog walking in grass"]}));
-    for effort in [3, 1] {
+    session.format = PixelFormat::I420;
+    // What is enlarged leaves the model in full colour.
+    for (effort, format) in [(3, PixelFormat::Rgb8), (1, PixelFormat::I420)] {
         session.effort = effort;
         let pictures = session.pictures(1);
+        assert!(pictures.iter().all(|picture| picture.format() == format));
         assert_eq!((pictures.len(), pictures[0].size()), (4, (320, 192)));
     }
     // Fewer steps alone go on with the same video.

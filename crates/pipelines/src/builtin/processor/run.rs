@@ -148,8 +148,11 @@ fn size_of(image: &Image) -> [usize; 2] {
 
 /// `[1, height, width, 3]` between 0 and 1, in another size if it is another.
 fn pixels(image: &Image, size: [usize; 2], device: &Device) -> scope_engine::Result<Tensor> {
-    let [height, width] = size_of(image);
-    let bytes = Tensor::from_u8(device, &[1, height, width, 3], image.to_rgb8().data())?;
+    let (old, data) = (size_of(image), image.data());
+    let bytes = match image.format() {
+        PixelFormat::Rgb8 => Tensor::from_u8(device, &[1, old[0], old[1], 3], data)?,
+        PixelFormat::I420 => ops::rgb_from_i420(&Tensor::from_u8(device, &[1, data.len()], data)?, old)?,
+    };
     ops::resize_bytes(&bytes, size, [0.0, 1.0])
 }
 
