@@ -6,6 +6,8 @@
 
 #[path = "cuda/conv_norm.rs"]
 mod conv_norm;
+#[path = "cuda/costs.rs"]
+mod costs;
 #[path = "cuda/fp8.rs"]
 mod fp8;
 

@@ -2,7 +2,7 @@ use super::{ELEMENTWISE, activation_code};
 use crate::{
     DType, Result, Tensor,
     cuda::{
-        Cuda, Download,
+        Cost, Cuda, Download,
         launch::{Grid, launch},
         tensor::kernel_type,
     },
@@ -25,7 +25,8 @@ impl Cuda {
                 ELEMENTWISE,
                 "activate_all",
                 Grid::over(count),
-                [source, target, arguments.0, arguments.1, code, slope]
+                [source, target, arguments.0, arguments.1, code, slope],
+                Cost::moving([x, &out])
             )?;
         }
         Ok(out)
@@ -44,7 +45,8 @@ impl Cuda {
                 ELEMENTWISE,
                 "mix",
                 Grid::over(count),
-                [addresses[0], addresses[1], addresses[2], counts[0], counts[1], a, b, types[0], types[1]]
+                [addresses[0], addresses[1], addresses[2], counts[0], counts[1], a, b, types[0], types[1]],
+                Cost::moving([x, y, &out])
             )?;
         }
         Ok(out)
@@ -62,7 +64,8 @@ impl Cuda {
                 ELEMENTWISE,
                 "multiply",
                 Grid::over(count),
-                [addresses[0], addresses[1], addresses[2], counts[0], counts[1], types[0], types[1]]
+                [addresses[0], addresses[1], addresses[2], counts[0], counts[1], types[0], types[1]],
+                Cost::moving([x, y, &out])
             )?;
         }
         Ok(out)
@@ -85,7 +88,8 @@ impl Cuda {
                 ELEMENTWISE,
                 "affine_clamped",
                 Grid::over(count),
-                [addresses[0], addresses[1], count as i64, kernel_type(x.dtype()), scale, shift, low, high]
+                [addresses[0], addresses[1], count as i64, kernel_type(x.dtype()), scale, shift, low, high],
+                Cost::moving([x, &out])
             )?;
         }
         Ok(out)
@@ -102,7 +106,8 @@ impl Cuda {
                 ELEMENTWISE,
                 "to_bytes",
                 Grid::over(count),
-                [addresses[0], addresses[1], count as i64, kernel_type(x.dtype()), scale, shift]
+                [addresses[0], addresses[1], count as i64, kernel_type(x.dtype()), scale, shift],
+                Cost::moving([x, &bytes])
             )?;
         }
         self.memory().begin_download(addresses[1], count)
@@ -131,7 +136,8 @@ impl Cuda {
                     types[0],
                     types[1],
                     types[2]
-                ]
+                ],
+                Cost::moving([x, y, share, &out])
             )?;
         }
         Ok(out)
@@ -158,7 +164,8 @@ impl Cuda {
                     i32::from(white),
                     types[0],
                     types[1]
-                ]
+                ],
+                Cost::moving([x, mask, &out])
             )?;
         }
         Ok(out)
@@ -185,7 +192,15 @@ impl Cuda {
         let len = (x.shape().numel() / entries.max(1)) as i64;
         let each = Grid::blocks(entries, THREADS);
         let shares = Grid { blocks: [each.blocks[0], SHARES, 1], ..each };
-        launch!(self, ELEMENTWISE, "square_differences", shares, [a, b, parts, len, types[0], types[1]])?;
+        let cost = Cost::moving([x, y]);
+        launch!(
+            self,
+            ELEMENTWISE,
+            "square_differences",
+            shares,
+            [a, b, parts, len, types[0], types[1]],
+            cost
+        )?;
         launch!(self, ELEMENTWISE, "mean_of_parts", each, [parts, mean, len, SHARES as i32])?;
         self.to_vec(&out)
     }
