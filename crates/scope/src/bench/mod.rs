@@ -88,6 +88,8 @@ struct Report {
     frames: u64,
     fps: f64,
     load_seconds: f64,
+    /// What the pipeline said that it was doing meanwhile.
+    load_stages_seconds: Vec<(String, f64)>,
     /// From a loaded model to the frames of the first chunk.
     first_frame_seconds: f64,
     /// From another prompt to the first frames that show it, if it came between two chunks.
@@ -134,7 +136,7 @@ pub(crate) fn run(options: &Options, args: &BenchArgs) -> Result<ExitCode> {
     let parameters = scope_pipelines::check_parameters(parameters, schema)
         .map_err(|problems| model::refused("--prompt", &problems))?;
     let clip = model::clip(&args.model, true, model::FRAME_RATE)?;
-    let (loaded, load_time) = model::load(&*pipeline, &params)?;
+    let (loaded, load_times) = model::load(&*pipeline, &params)?;
     let started = Instant::now();
     let generator = loaded.start()?;
     let frame_rate = generator.frame_rate(mode).unwrap_or(model::FRAME_RATE);
@@ -171,7 +173,12 @@ pub(crate) fn run(options: &Options, args: &BenchArgs) -> Result<ExitCode> {
         chunks: measured.chunks.len(),
         frames,
         fps: (frames as f64 / whole.as_secs_f64().max(1e-9) * 100.0).round() / 100.0,
-        load_seconds: seconds(load_time),
+        load_seconds: seconds(load_times.whole),
+        load_stages_seconds: load_times
+            .stages
+            .into_iter()
+            .map(|(stage, time)| (stage, seconds(time)))
+            .collect(),
         first_frame_seconds: seconds(measured.first.ok_or_else(nothing)?),
         prompt_seconds: prompt_time.map(seconds),
         chunk_ms: Spread::of(measured.chunks).ok_or_else(nothing)?,
@@ -313,6 +320,9 @@ fn table(report: &Report) -> String {
         "\nover {} chunks, {} frames; loaded in {} s, first frames {} s later\n",
         report.chunks, report.frames, report.load_seconds, report.first_frame_seconds
     );
+    for (stage, seconds) in &report.load_stages_seconds {
+        text += &format!("  {stage} {seconds} s\n");
+    }
     if let Some(seconds) = report.prompt_seconds {
         text += &format!("another prompt is in the frames {seconds} s later\n");
     }
