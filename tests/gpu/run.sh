@@ -6,16 +6,18 @@
 #   tests/gpu/run.sh --pack FOLDER   builds, and puts the programs into FOLDER for a machine without Rust
 #   tests/gpu/run.sh --from FOLDER   runs those programs; the repository must lie at the same path as where they were built
 #
-# Options after these: --sanitize plays the operators under compute-sanitizer, --no-bench leaves the speeds out.
+# Options after these: --sanitize plays the operators under compute-sanitizer, --no-bench leaves the speeds out, --load FOLDER
+# writes LongLive's files with noise for weights into a folder (15.8 GB, which stay) and times how they are loaded.
 set -uo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 
-mode=run folder=target/gpu sanitize=no bench=yes
+mode=run folder=target/gpu sanitize=no bench=yes noise=
 while [ $# -gt 0 ]; do
   case $1 in
   --pack | --from) mode=${1#--} folder=${2:?"$1 needs a folder"} && shift ;;
   --sanitize) sanitize=yes ;;
   --no-bench) bench=no ;;
+  --load) noise=${2:?"--load needs a folder"} && shift ;;
   *) echo "unknown option $1" >&2 && exit 2 ;;
   esac
   shift
@@ -31,6 +33,8 @@ if [ "$mode" != from ]; then
   mkdir -p "$folder"
   cargo build --locked --release --package scope || exit 1
   cp target/release/scope "$folder/scope"
+  cargo build --locked --release --package scope-pipelines --example noise_models || exit 1
+  cp target/release/examples/noise_models "$folder/noise_models"
   while read -r package name; do
     built=$(program_of "$package" "$name")
     [ -x "$built" ] || { echo "$package has no test $name" >&2 && exit 1; }
@@ -70,6 +74,12 @@ if [ $sanitize = yes ]; then
 fi
 if [ $bench = yes ]; then
   play "speeds" "$folder/scope" bench --suite --device cuda --chunks 8
+fi
+if [ -n "$noise" ]; then
+  play "files of the published sizes" "$folder/noise_models" "$noise" longlive
+  # All of it must be on the disk, or writing goes on beside loading.
+  sync
+  play "loading them" "$folder/scope" bench --pipeline longlive --models-dir "$noise" --device cuda --size 832x480 --warmup 0 --chunks 1
 fi
 echo "$failed failed"
 [ $failed = 0 ]

@@ -6,6 +6,8 @@
 
 #[path = "cuda/conv_norm.rs"]
 mod conv_norm;
+#[path = "cuda/costs.rs"]
+mod costs;
 #[path = "cuda/fp8.rs"]
 mod fp8;
 
@@ -22,8 +24,9 @@ use scope_engine::{
 const F32_TOLERANCE: f64 = 1e-5;
 const BF16_TOLERANCE: f64 = 2e-2;
 
-/// For results that were rounded to 8 bits: a number between two of the format, a sixteenth apart, may go either way. That
-/// happens to few of those that differ by what `f32` leaves open, and to one in twenty of those that differ by bf16's.
+/// For results whose last step, after others, rounds them to 8 bits; their names begin with "8 bits". A number between two of
+/// the format, a sixteenth apart, may go either way. That happens to few of those that differ by what `f32` leaves open, and
+/// to one in twenty of those that differ by bf16's.
 const F32_TO_FP8_TOLERANCE: f64 = 3e-3;
 const BF16_TO_FP8_TOLERANCE: f64 = 4e-2;
 

@@ -14,6 +14,9 @@ use scope_models::{
     weights::{Loader, Precision, RandomWeights},
 };
 
+/// Of two layers in 8 bits, whose flow was found to differ from that in bf16 by 1.4e-2.
+const TOLERANCE: f64 = 3e-2;
+
 /// Layers of the 1.3B model, of which there are thirty.
 fn config() -> WanConfig {
     WanConfig { num_layers: 2, ..WanConfig::t2v_1_3b() }
@@ -96,14 +99,14 @@ fn a_transformer_in_8_bits_gives_nearly_what_bf16_gives() {
     for (family, expected) in families.iter().zip(&expected) {
         let error = relative(&flows(&narrow, family), expected);
         println!("{}, scales as they come: {error:.2e}", family.name);
-        assert!(error < 0.08, "{error}");
+        assert!(error < TOLERANCE, "{error}");
     }
     narrow.calibrate().unwrap();
     for (family, expected) in families.iter().zip(&expected) {
         let found = flows(&narrow, family);
         let error = relative(&found, expected);
         println!("{}, scales known before: {error:.2e}", family.name);
-        assert!(error < 0.08, "{error}");
+        assert!(error < TOLERANCE, "{error}");
         assert_eq!(flows(&narrow, family), found, "the same bytes every time");
     }
 }

@@ -20,7 +20,7 @@ fn main() -> ExitCode {
         return ExitCode::from(2);
     };
     common::write_families(&folder);
-    let width = common::network(false).dim;
+    let width = common::Scale::Tiny.network(false).dim;
     let adapters = folder.join("adapters");
     std::fs::create_dir_all(&adapters).unwrap();
     std::fs::write(adapters.join("swirl.safetensors"), common::lora("blocks.1.self_attn.v", [width, width]))

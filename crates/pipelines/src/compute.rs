@@ -1,4 +1,4 @@
-use scope_engine::cuda::{Arithmetic, CudaOptions};
+use scope_engine::cuda::{Arithmetic, Ceilings, CudaOptions};
 use scope_engine::{Cpu, Cuda, Device, Error, FreeMemory};
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
@@ -97,6 +97,17 @@ impl Compute {
             Ok(cuda) => Found::Gpu(cuda.properties().name.clone()),
             Err(error) => Found::Cpu { reason: Some(error.to_string()) },
         }
+    }
+
+    /// Measures what the GPU does at most; `None` where large networks run on the CPU. Nothing of the GPU is held afterwards.
+    ///
+    /// # Errors
+    /// Those of [`Cuda::ceilings`], and [`Error::NoGpu`] when one is needed and can't be used.
+    pub fn ceilings(&self) -> Result<Option<Ceilings>, Error> {
+        let Device::Cuda(cuda) = self.accelerated(Arithmetic::default())? else { return Ok(None) };
+        let ceilings = cuda.ceilings();
+        cuda.trim();
+        ceilings.map(Some)
     }
 
     /// What a large network runs on: a GPU with this arithmetic, or the CPU.

@@ -35,4 +35,4 @@ pub use pipeline::{
 };
 pub use registry::{Registry, RegistryError};
 pub use schema::PipelineSchema;
-pub use scope_engine::cuda::{MemoryUse, Profile, Work, memory_use, profile};
+pub use scope_engine::cuda::{Ceilings, Cost, MemoryUse, Profile, Spent, Work, memory_use, profile};

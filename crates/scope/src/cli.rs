@@ -160,6 +160,9 @@ pub(crate) struct BenchArgs {
     /// Print JSON
     #[arg(long)]
     pub(crate) json: bool,
+    /// Leave what the card does at most unmeasured, and with it the floor: a suite has measured it for all of its rows
+    #[arg(long, hide = true)]
+    pub(crate) no_ceilings: bool,
     #[command(flatten)]
     pub(crate) model: ModelArgs,
 }

@@ -12,6 +12,7 @@ use scope_pipelines::{
 use scope_stream::offline::FileClip;
 use scope_stream::script::Moment;
 use serde_json::{Map, Value, json};
+use std::cell::RefCell;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::Arc;
@@ -207,14 +208,28 @@ pub(crate) fn clip(args: &ModelArgs, repeat: bool, frame_rate: f64) -> Result<Op
     args.input.as_ref().map(open).transpose()
 }
 
+/// How long a pipeline took to load.
+#[derive(Debug)]
+pub(crate) struct LoadTimes {
+    pub(crate) whole: Duration,
+    /// What it said that it was doing, and for how long.
+    pub(crate) stages: Vec<(String, Duration)>,
+}
+
 /// Loads, and says how long that took.
 pub(crate) fn load(
     pipeline: &dyn Pipeline,
     params: &LoadParams,
-) -> Result<(Arc<dyn LoadedPipeline>, Duration)> {
+) -> Result<(Arc<dyn LoadedPipeline>, LoadTimes)> {
     let began = Instant::now();
-    let loaded = pipeline.load(params, &|_| {})?;
-    Ok((loaded, began.elapsed()))
+    let begun = RefCell::new(Vec::<(String, Instant)>::new());
+    let loaded =
+        pipeline.load(params, &|stage| begun.borrow_mut().push((stage.to_owned(), Instant::now())))?;
+    let ended = Instant::now();
+    let begun = begun.into_inner();
+    let ends: Vec<Instant> = begun.iter().skip(1).map(|(_, begun)| *begun).chain([ended]).collect();
+    let stages = begun.into_iter().zip(ends).map(|((stage, begun), end)| (stage, end - begun)).collect();
+    Ok((loaded, LoadTimes { whole: ended - began, stages }))
 }
 
 /// Files by the names that the user gives: whoever types a command may read what it names.

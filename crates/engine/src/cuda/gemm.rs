@@ -9,6 +9,7 @@ use cudarc::cublaslt::{
 use smallvec::SmallVec;
 
 use super::{
+    Cost,
     memory::{Allocation, Memory},
     profile::{Work, timed},
 };
@@ -131,6 +132,10 @@ pub(super) struct Gemm {
 unsafe impl Send for Gemm {}
 
 impl Product {
+    fn cost(&self) -> Cost {
+        Cost::product([self.rows, self.columns, self.depth, self.batch], self.input)
+    }
+
     fn name(&self) -> String {
         format!("{} × {} × {} of {}", self.rows, self.columns, self.depth, self.input)
     }
@@ -166,6 +171,7 @@ impl Gemm {
             self.memory.stream(),
             Work::Gemm,
             || product.name(),
+            product.cost(),
             || self.put(product, plan, &plan.algorithm, product.out.address),
         )
         .map_err(failed(product))

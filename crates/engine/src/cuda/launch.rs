@@ -4,7 +4,7 @@ use std::ffi::c_void;
 
 use cudarc::driver::{result, sys};
 
-use super::{Cuda, failed, kernels::KernelSource, profile::timed};
+use super::{Cost, Cuda, failed, kernels::KernelSource, profile::timed};
 use crate::Result;
 
 /// How many blocks of how many threads, and the shared memory of a block beyond what the kernel declares.
@@ -45,23 +45,37 @@ pub(super) fn argument<T: Argument>(value: &T) -> *mut c_void {
     std::ptr::from_ref(value).cast_mut().cast()
 }
 
-/// Launches a kernel with arguments in the order of its parameters.
+/// Launches a kernel with arguments in the order of its parameters, and what it costs at least where that is known.
 macro_rules! launch {
-    ($device:expr, $source:expr, $name:expr, $grid:expr, [$($argument:expr),+ $(,)?]) => {
-        $device.launch(&$source, $name, $grid, &mut [$($crate::cuda::launch::argument(&$argument)),+])
+    ($device:expr, $source:expr, $name:expr, $grid:expr, [$($argument:expr),+ $(,)?] $(,)?) => {
+        $crate::cuda::launch::launch!(
+            $device, $source, $name, $grid, [$($argument),+], $crate::cuda::Cost::NOTHING
+        )
+    };
+    ($device:expr, $source:expr, $name:expr, $grid:expr, [$($argument:expr),+ $(,)?], $cost:expr $(,)?) => {
+        $device.launch(&$source, $name, $grid, &mut [$($crate::cuda::launch::argument(&$argument)),+], $cost)
     };
 }
 pub(super) use launch;
 
 /// Launches a kernel of one of its source's variants.
 macro_rules! launch_variant {
-    ($device:expr, $source:expr, $variant:expr, $name:expr, $grid:expr, [$($argument:expr),+ $(,)?]) => {
+    ($device:expr, $source:expr, $variant:expr, $name:expr, $grid:expr, [$($argument:expr),+ $(,)?] $(,)?) => {
+        $crate::cuda::launch::launch_variant!(
+            $device, $source, $variant, $name, $grid, [$($argument),+], $crate::cuda::Cost::NOTHING
+        )
+    };
+    (
+        $device:expr, $source:expr, $variant:expr, $name:expr, $grid:expr, [$($argument:expr),+ $(,)?],
+        $cost:expr $(,)?
+    ) => {
         $device.launch_variant(
             &$source,
             $variant,
             $name,
             $grid,
             &mut [$($crate::cuda::launch::argument(&$argument)),+],
+            $cost,
         )
     };
 }
@@ -78,8 +92,9 @@ impl Cuda {
         name: &'static str,
         grid: Grid,
         arguments: &mut [*mut c_void],
+        cost: Cost,
     ) -> Result<()> {
-        self.launch_variant(source, self.0.kernels.arithmetic_variant(source), name, grid, arguments)
+        self.launch_variant(source, self.0.kernels.arithmetic_variant(source), name, grid, arguments, cost)
     }
 
     /// The same for a source of more variants than one for each arithmetic; use [`launch_variant!`].
@@ -90,6 +105,7 @@ impl Cuda {
         name: &'static str,
         grid: Grid,
         arguments: &mut [*mut c_void],
+        cost: Cost,
     ) -> Result<()> {
         self.memory().bind()?;
         let function = self.0.kernels.get(source, variant, name)?;
@@ -110,6 +126,7 @@ impl Cuda {
                 self.stream(),
                 source.work,
                 || name,
+                cost,
                 || {
                     result::launch_kernel(
                         function.0,

@@ -11,7 +11,7 @@ use std::{
 use cudarc::driver::{CudaContext, CudaEvent, CudaStream, DriverError, result, sys};
 
 use super::{
-    describe, failed,
+    Cost, describe, failed,
     profile::{Work, timed},
     transfer::Transfers,
 };
@@ -222,6 +222,7 @@ impl Memory {
             &self.stream,
             Work::Copy,
             || "to the host",
+            Cost::NOTHING,
             || unsafe { result::memcpy_dtoh_async(target, source, self.stream.cu_stream()) },
         )
         .map_err(failed("copying from it"))?;
@@ -244,6 +245,7 @@ impl Memory {
             &self.stream,
             Work::Copy,
             || "on the device",
+            Cost::bytes(2 * bytes),
             || unsafe { result::memcpy_dtod_async(target, source, bytes, self.stream.cu_stream()) },
         )
         .map_err(failed("copying within it"))

@@ -9,6 +9,7 @@
 // The calls into the driver and its libraries are all here.
 #![allow(unsafe_code)]
 
+mod cost;
 mod gemm;
 mod inspect;
 pub mod kernels;
@@ -28,12 +29,13 @@ use parking_lot::Mutex;
 
 use crate::{DType, Error, Result};
 
-use self::{gemm::Gemm, kernels::Kernels, memory::Memory};
 pub use self::{
+    cost::{Ceilings, Cost},
     inspect::{Inspection, inspect},
     memory::{MemoryUse, memory_use},
-    profile::{Profile, Work, profile},
+    profile::{Profile, Spent, Work, profile},
 };
+use self::{gemm::Gemm, kernels::Kernels, memory::Memory};
 pub(crate) use self::{
     ops::{
         Addition, ConvJob, CudaConv, CudaLinear, CudaLinearFp8, DeviceTable, Fp8Kind, JoinedJob, KernelTap,

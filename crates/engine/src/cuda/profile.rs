@@ -3,6 +3,7 @@
 use std::{
     borrow::Cow,
     collections::BTreeMap,
+    ops::AddAssign,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -12,6 +13,8 @@ use std::{
 
 use cudarc::driver::{CudaEvent, CudaStream, sys};
 use parking_lot::Mutex;
+
+use super::Cost;
 
 /// Kinds of work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -42,8 +45,27 @@ impl Work {
     }
 }
 
-/// Time on the device and pieces of work, by kind and by what it was: a kernel's name, or the sizes of a product.
-pub type Profile = BTreeMap<(Work, Cow<'static, str>), (Duration, usize)>;
+/// What pieces of work took and what they cost at least.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Spent {
+    /// Time on the device.
+    pub time: Duration,
+    /// How many there were.
+    pub pieces: usize,
+    /// What none of it could do without.
+    pub cost: Cost,
+}
+
+impl AddAssign for Spent {
+    fn add_assign(&mut self, other: Self) {
+        self.time += other.time;
+        self.pieces += other.pieces;
+        self.cost += other.cost;
+    }
+}
+
+/// What was spent, by kind of work and by what it was: a kernel's name, or the sizes of a product.
+pub type Profile = BTreeMap<(Work, Cow<'static, str>), Spent>;
 
 static ENABLED: AtomicBool = AtomicBool::new(false);
 static PENDING: Mutex<Vec<Piece>> = Mutex::new(Vec::new());
@@ -53,6 +75,7 @@ const MOST_PIECES: usize = 1 << 17;
 
 struct Piece {
     work: (Work, Cow<'static, str>),
+    cost: Cost,
     start: CudaEvent,
     end: CudaEvent,
 }
@@ -69,9 +92,8 @@ pub fn profile<R>(work: impl FnOnce() -> R) -> (R, Profile) {
         let waited = piece.end.synchronize().and_then(|()| piece.start.elapsed_ms(&piece.end));
         // Work that failed has told so elsewhere.
         let Ok(milliseconds) = waited else { continue };
-        let (time, count) = sums.entry(piece.work).or_default();
-        *time += Duration::from_secs_f64(f64::from(milliseconds.max(0.0)) / 1e3);
-        *count += 1;
+        let time = Duration::from_secs_f64(f64::from(milliseconds.max(0.0)) / 1e3);
+        *sums.entry(piece.work).or_default() += Spent { time, pieces: 1, cost: piece.cost };
     }
     (result, sums)
 }
@@ -85,6 +107,7 @@ pub(super) fn timed<R, N: Into<Cow<'static, str>>>(
     stream: &Arc<CudaStream>,
     work: Work,
     name: impl FnOnce() -> N,
+    cost: Cost,
     put: impl FnOnce() -> R,
 ) -> R {
     if !is_enabled() {
@@ -96,7 +119,7 @@ pub(super) fn timed<R, N: Into<Cow<'static, str>>>(
     if let (Ok(start), Ok(end)) = (start, event()) {
         let mut pending = PENDING.lock();
         if pending.len() < MOST_PIECES {
-            pending.push(Piece { work: (work, name().into()), start, end });
+            pending.push(Piece { work: (work, name().into()), cost, start, end });
         }
     }
     result

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use half::{bf16, f16};
 
 use super::{
-    Cuda,
+    Cost, Cuda,
     kernels::ELEMENTWISE,
     launch::{Grid, launch},
     memory::Allocation,
@@ -109,7 +109,8 @@ impl Cuda {
                 ELEMENTWISE,
                 "cast",
                 Grid::over(count),
-                [source, target, count as i64, types[0], types[1]]
+                [source, target, count as i64, types[0], types[1]],
+                Cost::moving([x, &out])
             )?;
         }
         Ok(out)

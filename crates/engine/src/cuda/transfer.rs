@@ -9,7 +9,7 @@ use cudarc::driver::{CudaEvent, result, sys};
 use parking_lot::Mutex;
 
 use super::{
-    failed,
+    Cost, failed,
     memory::{Allocation, Memory},
     profile::{Work, timed},
 };
@@ -152,6 +152,7 @@ impl Memory {
             self.stream(),
             Work::Copy,
             || "to the host",
+            Cost::NOTHING,
             || unsafe {
                 let target = std::slice::from_raw_parts_mut(block.ptr.as_ptr(), bytes);
                 result::memcpy_dtoh_async(target, source, self.stream().cu_stream())

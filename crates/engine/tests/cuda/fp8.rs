@@ -32,7 +32,7 @@ fn rounding(device: &Device, results: &mut Results) {
         for scaling in [Scaling::Rows, Scaling::All, Scaling::Fixed(&scale)] {
             poison(device);
             let rounded = ops::quantise_fp8(&x, scaling).unwrap().dequantise().unwrap();
-            results.push((format!("8 bits {rows} {features} {scaling:?}"), rounded.to_vec()));
+            results.push((format!("rounded to 8 bits {rows} {features} {scaling:?}"), rounded.to_vec()));
         }
         results.push((format!("largest {rows} {features}"), vec![ops::largest_magnitude(&x).unwrap()]));
     }
@@ -41,7 +41,7 @@ fn rounding(device: &Device, results: &mut Results) {
         inputs.tensor(&[7, 24]).reshape(&[168]).unwrap().narrow(3, 120).unwrap().reshape(&[5, 24]).unwrap();
     for scaling in [Scaling::Rows, Scaling::All] {
         let rounded = ops::quantise_fp8(&x, scaling).unwrap().dequantise().unwrap();
-        results.push((format!("8 bits of an odd place {scaling:?}"), rounded.to_vec()));
+        results.push((format!("rounded to 8 bits at an odd place {scaling:?}"), rounded.to_vec()));
     }
 }
 
@@ -70,6 +70,7 @@ fn norms(device: &Device, results: &mut Results) {
 }
 
 fn products(device: &Device, results: &mut Results) {
+    const PRODUCT: &str = "product of 8 bits";
     let mut inputs = Inputs::new(device);
     for (rows, out, depth) in
         [(1, 16, 16), (7, 48, 32), (36, 96, 96), (333, 256, 1536), (130, 1536, 8960), (65, 8960, 1536)]
@@ -89,16 +90,17 @@ fn products(device: &Device, results: &mut Results) {
             let table = inputs.tensor(&[1, 6, out]);
             for (kind, scaling) in [("rows", layer.scaling()), ("fixed", Scaling::Fixed(&fixed))] {
                 let x = ops::quantise_fp8(&x, scaling).unwrap();
-                let mut keep = |name: String, y: Tensor| {
-                    let name = format!("8 bits, {name}, {rows} {out} {depth} {kind} {}", bias.is_some());
-                    results.push((name, y.to_vec()));
+                let mut keep = |what: &str, name: String, y: Tensor| {
+                    let of = format!("{rows} {out} {depth} {kind} {}", bias.is_some());
+                    results.push((format!("{what}, {name}, {of}"), y.to_vec()));
                 };
                 for activation in [Activation::None, Activation::Gelu, Activation::Relu, Activation::Silu] {
                     poison(device);
-                    keep(format!("{activation:?}"), ops::linear_fp8(&x, &layer, activation).unwrap());
+                    let wide = ops::linear_fp8(&x, &layer, activation).unwrap();
+                    keep(PRODUCT, format!("{activation:?}"), wide);
                     poison(device);
                     let narrow = ops::linear_fp8_to_fp8(&x, &layer, activation, &next).unwrap();
-                    keep(format!("{activation:?} to 8 bits"), narrow.dequantise().unwrap());
+                    keep("8 bits of a product", format!("{activation:?}"), narrow.dequantise().unwrap());
                 }
                 for gain in [
                     Gain::Constant(1.0),
@@ -106,9 +108,9 @@ fn products(device: &Device, results: &mut Results) {
                     Gain::PerFrame(Modulation { table: &table, part: 2 }),
                 ] {
                     let sum = ops::linear_fp8_add(residual.clone(), &x, &layer, gain).unwrap();
-                    keep(format!("residual {gain:.0?}"), sum);
+                    keep(PRODUCT, format!("residual {gain:.0?}"), sum);
                 }
-                keep("the residual itself".into(), residual.clone());
+                keep(PRODUCT, "the residual itself".into(), residual.clone());
             }
         }
     }

@@ -1,6 +1,7 @@
 //! Writers of tiny checkpoints for tests: what `torch.save` and `safetensors` write, and what they never would.
 
 use super::{Checkpoint, FileDType};
+use std::io::Write;
 
 /// An object to pickle as torch does.
 #[derive(Clone, Debug)]
@@ -203,56 +204,92 @@ pub(crate) enum Zip64 {
     Everywhere,
 }
 
-/// A zip archive. As torch does, local headers are padded so that data is aligned to 64 bytes.
+/// A zip archive.
 pub(crate) fn zip(entries: &[ZipEntry<'_>], zip64: Zip64) -> Vec<u8> {
-    let wide = zip64 == Zip64::Everywhere;
     let mut file = Vec::new();
-    let mut directory = Vec::new();
+    let mut writer = ZipWriter::new(&mut file, zip64);
     for entry in entries {
-        let local_header = file.len() as u64;
-        let padding = (64 - (file.len() + 34 + entry.name.len()) % 64) % 64;
-        put(&mut file, &[0x0403_4b50], 4);
-        put(&mut file, &[20, entry.flags.into(), entry.method.into(), 0, 0], 2);
-        put(&mut file, &[0, entry.stored_bytes, entry.unpacked_bytes], 4);
-        put(&mut file, &[entry.name.len() as u64, padding as u64 + 4], 2);
-        file.extend(entry.name.as_bytes());
-        put(&mut file, &[u64::from(u16::from_le_bytes(*b"FB")), padding as u64], 2);
-        file.extend(std::iter::repeat_n(b'Z', padding));
-        file.extend(entry.data);
+        writer.entry(entry);
+    }
+    writer.finish();
+    file
+}
 
+/// Writes a zip archive entry by entry, so that memory need not hold it. As torch does, local headers are padded so that data
+/// is aligned to 64 bytes.
+pub(crate) struct ZipWriter<W> {
+    out: W,
+    written: u64,
+    directory: Vec<u8>,
+    entries: u64,
+    wide: bool,
+}
+
+impl<W: Write> ZipWriter<W> {
+    pub(crate) fn new(out: W, zip64: Zip64) -> Self {
+        Self { out, written: 0, directory: Vec::new(), entries: 0, wide: zip64 == Zip64::Everywhere }
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        self.out.write_all(bytes).unwrap();
+        self.written += bytes.len() as u64;
+    }
+
+    pub(crate) fn entry(&mut self, entry: &ZipEntry<'_>) {
+        let local_header = self.written;
+        let padding = (64 - (self.written as usize + 34 + entry.name.len()) % 64) % 64;
+        let mut header = Vec::new();
+        put(&mut header, &[0x0403_4b50], 4);
+        put(&mut header, &[20, entry.flags.into(), entry.method.into(), 0, 0], 2);
+        put(&mut header, &[0, entry.stored_bytes, entry.unpacked_bytes], 4);
+        put(&mut header, &[entry.name.len() as u64, padding as u64 + 4], 2);
+        header.extend(entry.name.as_bytes());
+        put(&mut header, &[u64::from(u16::from_le_bytes(*b"FB")), padding as u64], 2);
+        header.extend(std::iter::repeat_n(b'Z', padding));
+        self.write(&header);
+        self.write(entry.data);
+
+        let (directory, wide) = (&mut self.directory, self.wide);
         let values = [entry.unpacked_bytes, entry.stored_bytes, local_header];
         let [unpacked, stored, at] = if wide { [u64::from(u32::MAX); 3] } else { values };
-        put(&mut directory, &[0x0201_4b50], 4);
-        put(&mut directory, &[20, 20, entry.flags.into(), entry.method.into(), 0, 0], 2);
-        put(&mut directory, &[0, stored, unpacked], 4);
-        put(&mut directory, &[entry.name.len() as u64, if wide { 28 } else { 0 }, 0, 0, 0], 2);
-        put(&mut directory, &[0, at], 4);
+        put(directory, &[0x0201_4b50], 4);
+        put(directory, &[20, 20, entry.flags.into(), entry.method.into(), 0, 0], 2);
+        put(directory, &[0, stored, unpacked], 4);
+        put(directory, &[entry.name.len() as u64, if wide { 28 } else { 0 }, 0, 0, 0], 2);
+        put(directory, &[0, at], 4);
         directory.extend(entry.name.as_bytes());
         if wide {
-            put(&mut directory, &[1, 24], 2);
-            put(&mut directory, &values, 8);
+            put(directory, &[1, 24], 2);
+            put(directory, &values, 8);
         }
+        self.entries += 1;
     }
-    let start = file.len() as u64;
-    let (count, bytes) = (entries.len() as u64, directory.len() as u64);
-    file.extend(directory);
-    if wide {
-        let end = file.len() as u64;
-        put(&mut file, &[0x0606_4b50], 4);
-        put(&mut file, &[44], 8);
-        put(&mut file, &[45, 45], 2);
-        put(&mut file, &[0, 0], 4);
-        put(&mut file, &[count, count, bytes, start], 8);
-        put(&mut file, &[0x0706_4b50, 0], 4);
-        put(&mut file, &[end], 8);
-        put(&mut file, &[1], 4);
+
+    pub(crate) fn finish(mut self) {
+        let start = self.written;
+        let (count, bytes) = (self.entries, self.directory.len() as u64);
+        let directory = std::mem::take(&mut self.directory);
+        self.write(&directory);
+        let mut records = Vec::new();
+        if self.wide {
+            let end = self.written;
+            put(&mut records, &[0x0606_4b50], 4);
+            put(&mut records, &[44], 8);
+            put(&mut records, &[45, 45], 2);
+            put(&mut records, &[0, 0], 4);
+            put(&mut records, &[count, count, bytes, start], 8);
+            put(&mut records, &[0x0706_4b50, 0], 4);
+            put(&mut records, &[end], 8);
+            put(&mut records, &[1], 4);
+        }
+        put(&mut records, &[0x0605_4b50], 4);
+        let [count, bytes, start] = if self.wide { [u64::MAX; 3] } else { [count, bytes, start] };
+        put(&mut records, &[0, 0, count, count], 2);
+        put(&mut records, &[bytes, start], 4);
+        put(&mut records, &[0], 2);
+        self.write(&records);
+        self.out.flush().unwrap();
     }
-    put(&mut file, &[0x0605_4b50], 4);
-    let [count, bytes, start] = if wide { [u64::MAX; 3] } else { [count, bytes, start] };
-    put(&mut file, &[0, 0, count, count], 2);
-    put(&mut file, &[bytes, start], 4);
-    put(&mut file, &[0], 2);
-    file
 }
 
 /// Appends the low bytes of numbers.

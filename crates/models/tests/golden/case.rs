@@ -45,6 +45,11 @@ impl Case {
         })
     }
 
+    /// Are activations rounded to bf16 here?
+    fn is_bf16(&self) -> bool {
+        matches!(&self.device, Device::Cuda(cuda) if cuda.arithmetic() == Arithmetic::Bf16)
+    }
+
     /// The tensor of this name.
     pub(crate) fn recorded(&self, name: &str) -> Result<&Recorded> {
         self.tensors.get(name).ok_or_else(|| anyhow!("the case has no tensor {name:?}"))
@@ -163,12 +168,40 @@ fn words<const N: usize>(data: &[u8], read: impl Fn([u8; N]) -> f32) -> Vec<f32>
 #[derive(Default)]
 pub(crate) struct Check {
     comparisons: usize,
+    is_bf16: bool,
+    /// Layers that what is compared next went through, each rounded to bf16.
+    layers: usize,
     /// Largest absolute difference, and where.
     worst: (f32, String),
     failures: Vec<String>,
 }
 
+/// More layers than the tolerance for results in bf16 grows with: whole videos, and autoencoders, which have dozens of
+/// convolutions one after the other.
+pub(crate) const MANY_LAYERS: usize = usize::MAX;
+
+/// How far results in bf16 may be off after so many layers of a network, as a share of their size; without layers, those of a
+/// single call.
+///
+/// Rounding of a network's weights, of each layer's inputs, queries, keys, sums and results adds up: emulated for the recorded
+/// UMT5, whose scores are not scaled and so make the most of it, they are off by 1.07e-2 after one layer, 2.1e-2 after two
+/// and 3.1e-2 after three, of which no kind of rounding alone makes half. The same for the decoder of the recorded Wan
+/// autoencoder: 3.9e-2 at the end, 2.4e-2 by its weights alone and 2.2e-2 by what its convolutions give. Its encoder is off by
+/// less than 1e-2.
+fn bf16_tolerance(layers: usize) -> f32 {
+    const OF_A_CALL: f32 = 2e-2;
+    const OF_A_LAYER: f32 = 1.2e-2;
+    const OF_ANYTHING: f32 = 4e-2;
+    (OF_A_LAYER * layers as f32).clamp(OF_A_CALL, OF_ANYTHING)
+}
+
 impl Check {
+    /// What is compared from here on went through so many layers.
+    pub(crate) fn after(&mut self, layers: usize) -> &mut Self {
+        self.layers = layers;
+        self
+    }
+
     /// `got` equals the recorded values within `atol + rtol · |recorded|`.
     pub(crate) fn close(&mut self, name: &str, got: &[f32], recorded: &[f32], atol: f32, rtol: f32) {
         self.comparisons += 1;
@@ -176,7 +209,7 @@ impl Check {
             self.fail(format!("{name}: {} values for {}", got.len(), recorded.len()));
             return;
         }
-        if env::var("SCOPE_TEST_DEVICE").is_ok_and(|device| device == "cuda-bf16") {
+        if self.is_bf16 {
             return self.near(name, got, recorded);
         }
         let mut wrong: Option<(usize, f32)> = None;
@@ -200,8 +233,6 @@ impl Check {
     /// As a whole, `got` is what arithmetic in bf16 makes of the recorded values: `‖got − recorded‖` is a small part of
     /// `‖recorded‖`.
     fn near(&mut self, name: &str, got: &[f32], recorded: &[f32]) {
-        /// Of a call; rounding adds up over the layers of the networks that are recorded layer by layer or picture by picture.
-        const BF16_TOLERANCE: f32 = 4e-2;
         let norm = |values: &mut dyn Iterator<Item = f32>| {
             values.map(|value| f64::from(value).powi(2)).sum::<f64>().sqrt() as f32
         };
@@ -211,7 +242,7 @@ impl Check {
             self.worst = (error, name.to_owned());
         }
         // NaN is not small.
-        if error.is_nan() || error > BF16_TOLERANCE {
+        if error.is_nan() || error > bf16_tolerance(self.layers) {
             self.fail(format!("{name} is off by {error:.2e} of its size"));
         }
     }
@@ -283,6 +314,7 @@ pub(crate) fn replay_all(kinds: &[(&str, Option<Replay>)]) {
             match found {
                 Ok(None) => continue,
                 Ok(Some((replay, case))) => {
+                    check.is_bf16 = case.is_bf16();
                     if let Err(error) = replay(&case, &mut check) {
                         check.fail(format!("{error:#}"));
                     }

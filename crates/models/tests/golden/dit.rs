@@ -125,12 +125,13 @@ pub(crate) fn forward(case: &Case, check: &mut Check) -> Result<()> {
         };
         let flow = model.forward(&call, &mut cache)?;
         let expected = case.recorded(&format!("{name}.out_flow"))?;
-        check.close(&format!("{name}.out_flow"), &to_cfhw(&flow), &expected.values, 2e-5, 1e-4);
+        let out = format!("{name}.out_flow");
+        check.after(config.num_layers).close(&out, &to_cfhw(&flow), &expected.values, 2e-5, 1e-4);
         if let Some((k, v)) = cache.layer(0)? {
             for (what, got) in [("roped_k", k), ("v", v)] {
                 let name = format!("{name}.{what}.0");
                 if case.has(&name) {
-                    check.close(&name, &got.to_vec(), &case.recorded(&name)?.values, 2e-5, 1e-4);
+                    check.after(1).close(&name, &got.to_vec(), &case.recorded(&name)?.values, 2e-5, 1e-4);
                 }
             }
         }
@@ -194,7 +195,8 @@ pub(crate) fn vace_forward(case: &Case, check: &mut Check) -> Result<()> {
         };
         let flow = model.forward(&call, &mut cache)?;
         let name = format!("r{index}.out_flow");
-        check.close(&name, &to_cfhw(&flow), &case.recorded(&name)?.values, 1e-4, 1e-4);
+        let recorded = &case.recorded(&name)?.values;
+        check.after(config.num_layers).close(&name, &to_cfhw(&flow), recorded, 1e-4, 1e-4);
     }
     Ok(())
 }

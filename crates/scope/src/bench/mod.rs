@@ -1,5 +1,6 @@
 //! `scope bench`: how fast a pipeline runs on this machine, and what it costs.
 
+mod floor;
 mod suite;
 
 use crate::cli::{BenchArgs, Options};
@@ -7,8 +8,9 @@ use crate::model::{self, LocalFiles};
 use crate::refusal::Refusal;
 use crate::{plugins, settings};
 use anyhow::{Result, anyhow};
+use floor::{Ceilings, Least};
 use scope_frame::PixelFormat;
-use scope_pipelines::{Found, Place, Profile, Work, memory_use, profile};
+use scope_pipelines::{Cost, Found, Place, Profile, Spent, Work, memory_use, profile};
 use scope_stream::offline::{Clip, Offline, OfflineSpec};
 use scope_stream::script::Script;
 use serde::Serialize;
@@ -59,6 +61,12 @@ struct GpuReport {
     work_ms: Vec<(&'static str, f64, usize)>,
     /// The same by kernel and by the sizes of a product, the longest first.
     pieces_ms: Vec<(String, f64, usize)>,
+    /// What no program can leave out of a chunk.
+    least: Least,
+    /// What the card does at most.
+    ceilings: Option<Ceilings>,
+    /// A chunk's time if every product ran at that rate, and every byte else at that of a copy.
+    floor_ms: Option<f64>,
 }
 
 /// Memory of the process in MiB, where the system tells.
@@ -81,6 +89,8 @@ struct Report {
     frames: u64,
     fps: f64,
     load_seconds: f64,
+    /// What the pipeline said that it was doing meanwhile.
+    load_stages_seconds: Vec<(String, f64)>,
     /// From a loaded model to the frames of the first chunk.
     first_frame_seconds: f64,
     /// From another prompt to the first frames that show it, if it came between two chunks.
@@ -127,7 +137,7 @@ pub(crate) fn run(options: &Options, args: &BenchArgs) -> Result<ExitCode> {
     let parameters = scope_pipelines::check_parameters(parameters, schema)
         .map_err(|problems| model::refused("--prompt", &problems))?;
     let clip = model::clip(&args.model, true, model::FRAME_RATE)?;
-    let (loaded, load_time) = model::load(&*pipeline, &params)?;
+    let (loaded, load_times) = model::load(&*pipeline, &params)?;
     let started = Instant::now();
     let generator = loaded.start()?;
     let frame_rate = generator.frame_rate(mode).unwrap_or(model::FRAME_RATE);
@@ -146,10 +156,17 @@ pub(crate) fn run(options: &Options, args: &BenchArgs) -> Result<ExitCode> {
     let measured = measure(&mut run, args, started)?;
     let prompt_time = if schema.supports_prompts { Some(change_prompt(&mut run)?) } else { None };
     let found = compute.find();
-    let gpu = match &found {
+    let mut gpu = match &found {
         Found::Gpu(_) => gpu_report(&mut run)?,
         Found::Cpu { .. } => None,
     };
+    // What measures the card needs some of the memory that the model has.
+    drop(run);
+    drop(loaded);
+    if let Some(gpu) = gpu.as_mut().filter(|_| !args.no_ceilings) {
+        gpu.ceilings = compute.ceilings()?.map(Ceilings::from);
+        gpu.floor_ms = gpu.ceilings.map(|ceilings| ceilings.floor_ms(&gpu.least));
+    }
     let frames = measured.frames;
     let whole: Duration = measured.chunks.iter().sum();
     let nothing = || anyhow!("{} made no frame", schema.id);
@@ -165,7 +182,12 @@ pub(crate) fn run(options: &Options, args: &BenchArgs) -> Result<ExitCode> {
         chunks: measured.chunks.len(),
         frames,
         fps: (frames as f64 / whole.as_secs_f64().max(1e-9) * 100.0).round() / 100.0,
-        load_seconds: seconds(load_time),
+        load_seconds: seconds(load_times.whole),
+        load_stages_seconds: load_times
+            .stages
+            .into_iter()
+            .map(|(stage, time)| (stage, seconds(time)))
+            .collect(),
         first_frame_seconds: seconds(measured.first.ok_or_else(nothing)?),
         prompt_seconds: prompt_time.map(seconds),
         chunk_ms: Spread::of(measured.chunks).ok_or_else(nothing)?,
@@ -258,6 +280,7 @@ fn gpu_report(run: &mut Offline<'_>) -> Result<Option<GpuReport>> {
     }
     let per_chunk = |time: Duration| ((time / CHUNKS).as_secs_f64() * 1e6).round() / 1e3;
     let mib = |bytes: u64| (bytes as f64 / f64::from(1 << 20) * 10.0).round() / 10.0;
+    let cost: Cost = work.values().map(|spent| spent.cost).sum();
     Ok(Some(GpuReport {
         current_mib: mib(memory.bytes),
         peak_mib: mib(memory.peak),
@@ -265,28 +288,30 @@ fn gpu_report(run: &mut Offline<'_>) -> Result<Option<GpuReport>> {
         stages_ms: stages?.into_iter().map(|(name, time)| (name, per_chunk(time))).collect(),
         work_ms: kinds(&work)
             .into_iter()
-            .map(|(work, (time, count))| (work.name(), per_chunk(time), count / CHUNKS as usize))
+            .map(|(work, spent)| (work.name(), per_chunk(spent.time), spent.pieces / CHUNKS as usize))
             .collect(),
         pieces_ms: pieces(work)
             .into_iter()
-            .map(|(name, (time, count))| (name, per_chunk(time), count / CHUNKS as usize))
+            .map(|(name, spent)| (name, per_chunk(spent.time), spent.pieces / CHUNKS as usize))
             .collect(),
+        least: Least::of(cost.over(u64::from(CHUNKS))),
+        ceilings: None,
+        floor_ms: None,
     }))
 }
 
-fn kinds(profile: &Profile) -> BTreeMap<Work, (Duration, usize)> {
-    let mut sums = BTreeMap::<Work, (Duration, usize)>::new();
-    for ((work, _), (time, count)) in profile {
-        let sum = sums.entry(*work).or_default();
-        *sum = (sum.0 + *time, sum.1 + count);
+fn kinds(profile: &Profile) -> BTreeMap<Work, Spent> {
+    let mut sums = BTreeMap::<Work, Spent>::new();
+    for ((work, _), spent) in profile {
+        *sums.entry(*work).or_default() += *spent;
     }
     sums
 }
 
-fn pieces(profile: Profile) -> Vec<(String, (Duration, usize))> {
+fn pieces(profile: Profile) -> Vec<(String, Spent)> {
     let name = |(work, name): (Work, Cow<'_, str>)| format!("{}: {name}", work.name());
     let mut pieces: Vec<_> = profile.into_iter().map(|(key, sum)| (name(key), sum)).collect();
-    pieces.sort_by_key(|(_, (time, _))| std::cmp::Reverse(*time));
+    pieces.sort_by_key(|(_, spent)| std::cmp::Reverse(spent.time));
     pieces
 }
 
@@ -304,6 +329,9 @@ fn table(report: &Report) -> String {
         "\nover {} chunks, {} frames; loaded in {} s, first frames {} s later\n",
         report.chunks, report.frames, report.load_seconds, report.first_frame_seconds
     );
+    for (stage, seconds) in &report.load_stages_seconds {
+        text += &format!("  {stage} {seconds} s\n");
+    }
     if let Some(seconds) = report.prompt_seconds {
         text += &format!("another prompt is in the frames {seconds} s later\n");
     }
@@ -319,6 +347,10 @@ fn table(report: &Report) -> String {
         text += &format!("\n{:<44} {:>10} {:>8}\n", "of which", "ms", "pieces");
         for (name, ms, count) in gpu.pieces_ms.iter().take(LISTED_PIECES) {
             text += &format!("{name:<44} {ms:>10.3} {count:>8}\n");
+        }
+        if let (Some(ceilings), Some(floor)) = (&gpu.ceilings, gpu.floor_ms) {
+            let share = floor::share(floor, report.chunk_ms.median);
+            text += &format!("\nfloor {floor:.1} ms, {share} of a chunk; {ceilings}\n");
         }
         text += &format!("GPU memory {:.0} MiB, at most {:.0} MiB\n", gpu.current_mib, gpu.peak_mib);
     }

@@ -2,8 +2,10 @@
 //!
 //! Each row is a program of its own, so that memory is counted from nothing and a model that does not fit ends its row only.
 
+use super::floor::{self, Ceilings, Least};
 use crate::cli::{BenchArgs, Options};
 use crate::model::Size;
+use crate::settings;
 use anyhow::{Context, Result};
 use scope_frame::{Image, PixelFormat};
 use scope_media::still;
@@ -82,6 +84,7 @@ impl Row {
         if !noise {
             line.push("--random-weights".into());
         }
+        line.push("--no-ceilings".into());
         (size, line)
     }
 }
@@ -97,6 +100,9 @@ pub(super) fn run(options: &Options, args: &BenchArgs) -> Result<ExitCode> {
 }
 
 fn rows(options: &Options, args: &BenchArgs, program: &Path, picture: &Path) -> Result<ExitCode> {
+    let compute = settings::from_process(options)?.compute;
+    // Once for all rows, so that they are measured by the same; a card that fails here fails in its rows, which say why.
+    let ceilings = compute.ceilings().ok().flatten().map(Ceilings::from);
     let mut out = std::io::stdout().lock();
     let mut documents = Vec::new();
     if !args.json {
@@ -109,10 +115,13 @@ fn rows(options: &Options, args: &BenchArgs, program: &Path, picture: &Path) -> 
         let made = Command::new(program).args(&line).stdin(Stdio::null()).output();
         let made = made.with_context(|| format!("starting {}", program.display()))?;
         let report = serde_json::from_slice::<Value>(&made.stdout).ok().filter(|_| made.status.success());
-        if let (Some(report), false) = (&report, args.json) {
-            writeln!(out, "{}", line_of(&name, report))?;
-        }
-        if report.is_none() {
+        if let Some(report) = report {
+            let floor_ms = ceilings.and_then(|ceilings| floor_of(&report, &ceilings));
+            if !args.json {
+                writeln!(out, "{}", line_of(&name, &report, floor_ms))?;
+            }
+            documents.push(json!({"name": name, "report": report, "floor_ms": floor_ms}));
+        } else {
             failed = true;
             let error = String::from_utf8_lossy(&made.stderr);
             let why = error.lines().last().unwrap_or("it ended without a word");
@@ -120,13 +129,13 @@ fn rows(options: &Options, args: &BenchArgs, program: &Path, picture: &Path) -> 
                 writeln!(out, "| {name} | {why} |")?;
             }
             documents.push(json!({"name": name, "error": why}));
-        } else {
-            documents.push(json!({"name": name, "report": report}));
         }
         out.flush()?;
     }
     if args.json {
-        writeln!(out, "{:#}", json!({"rows": documents}))?;
+        writeln!(out, "{:#}", json!({"ceilings": ceilings, "rows": documents}))?;
+    } else if let Some(ceilings) = ceilings {
+        writeln!(out, "\nThe floor: {ceilings}.")?;
     }
     Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
@@ -142,12 +151,18 @@ fn gradient() -> Result<Image> {
 }
 
 const HEAD: &str = "\
-| pipeline, size | FPS | chunk ms (p95) | encode / steps / clean pass / decode ms | GEMM / attention / convolution / other / gaps ms | GPU MiB | new prompt s | load s |
-|---|---|---|---|---|---|---|---|
+| pipeline, size | FPS | of the floor | chunk ms (p95) | encode / steps / clean pass / decode ms | GEMM / attention / convolution / other / gaps ms | GPU MiB | new prompt s | load s |
+|---|---|---|---|---|---|---|---|---|
 ";
 
+/// The floor under a row's chunks.
+fn floor_of(report: &Value, ceilings: &Ceilings) -> Option<f64> {
+    let least: Least = serde_json::from_value(report["gpu"]["least"].clone()).ok()?;
+    Some(ceilings.floor_ms(&least))
+}
+
 /// A report as a row. Stages and kinds of work are those of chunks in which the GPU waits after each stage.
-fn line_of(name: &str, report: &Value) -> String {
+fn line_of(name: &str, report: &Value, floor_ms: Option<f64>) -> String {
     let number = |value: &Value| value.as_f64().map_or_else(|| "–".to_owned(), |it| format!("{it:.1}"));
     let pairs = |value: &Value| -> Vec<(String, f64)> {
         let entries = value.as_array().into_iter().flatten();
@@ -175,9 +190,12 @@ fn line_of(name: &str, report: &Value) -> String {
         let (other, gaps) = (all - gemm - attention - convolution, (chunk - all).max(0.0));
         format!("{gemm:.1} / {attention:.1} / {convolution:.1} / {other:.1} / {gaps:.1}")
     };
+    let chunk_ms = report["chunk_ms"]["median"].as_f64();
+    let share = floor_ms.zip(chunk_ms).map(|(floor, chunk)| floor::share(floor, chunk));
     format!(
-        "| {name} | {} | {} ({}) | {} / {} / {} / {} | {kinds} | {} | {} | {} |",
+        "| {name} | {} | {} | {} ({}) | {} / {} / {} / {} | {kinds} | {} | {} | {} |",
         number(&report["fps"]),
+        share.unwrap_or_else(|| "–".to_owned()),
         number(&report["chunk_ms"]["median"]),
         number(&report["chunk_ms"]["p95"]),
         stage("encode"),
@@ -202,11 +220,24 @@ mod tests {
                 "peak_mib": 11000.4, "chunk_ms": 350.0,
                 "stages_ms": [["text", 0.0], ["encode", 1.0], ["denoise", 200.0], ["decode", 90.0], ["clean", 50.0]],
                 "work_ms": [["gemm", 90.0, 10], ["attention", 120.0, 10], ["convolution", 70.0, 10], ["norm", 30.0, 5]],
+                "least": {
+                    "f32_operations": 0, "bf16_operations": 160_000_000_000_000u64, "e4m3_operations": 0,
+                    "bytes": 30_000_000_000u64,
+                },
             },
         });
-        assert_eq!(
-            line_of("a", &report),
-            "| a | 36.0 | 333.0 (340.0) | 1.0 / 200.0 / 50.0 / 90.0 | 90.0 / 120.0 / 70.0 / 30.0 / 40.0 | 11000 | 0.410 | 2.5 |"
-        );
+        let floor_ms = floor_of(&report, &super::super::floor::tests::card());
+        assert_eq!(floor_ms, Some(210.0));
+        let rest = "333.0 (340.0) | 1.0 / 200.0 / 50.0 / 90.0 | 90.0 / 120.0 / 70.0 / 30.0 / 40.0 | 11000 | 0.410 | 2.5 |";
+        assert_eq!(line_of("a", &report, floor_ms), format!("| a | 36.0 | 63 % | {rest}"));
+        assert_eq!(line_of("a", &report, None), format!("| a | 36.0 | – | {rest}"));
+        let columns = |line: &str| line.matches('|').count();
+        assert!(HEAD.lines().all(|line| columns(line) == columns(&line_of("a", &report, None))));
+    }
+
+    #[test]
+    fn a_row_of_the_cpu_has_no_floor() {
+        let report = json!({"fps": 1.0, "chunk_ms": {"median": 1.0, "p95": 1.0}, "gpu": null});
+        assert_eq!(floor_of(&report, &super::super::floor::tests::card()), None);
     }
 }

@@ -118,7 +118,7 @@ pub(crate) fn run(options: &Options, args: &GenerateArgs) -> Result<ExitCode> {
         maker.outputs.abandon();
         return Err(error);
     }
-    let summary = maker.finish(&schema.id, load, compute.threads().get())?;
+    let summary = maker.finish(&schema.id, load.whole, compute.threads().get())?;
     print(&summary, args.json)?;
     Ok(if summary.interrupted { ExitCode::from(interrupt::EXIT_CODE) } else { ExitCode::SUCCESS })
 }

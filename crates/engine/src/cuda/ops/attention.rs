@@ -2,7 +2,7 @@ use super::{ATTENTION, flash::MAX_RUNS};
 use crate::{
     DType, Error, Result, Tensor,
     cuda::{
-        Cuda,
+        Cost, Cuda,
         gemm::{Epilogue, Matrix, Product},
         launch::{Argument, Grid, launch},
     },
@@ -147,10 +147,18 @@ impl Cuda {
             let grid = Grid::blocks(heads * rows, SOFTMAX_THREADS as u32);
             let addresses = [score_address, weight_address];
             let zero_keys = zero_keys as i32;
+            let cost = Cost::moving([&scores, &weights]);
             if runs.count == 1 && table == 0 && count.is_multiple_of(4) && count <= MOST_HELD {
                 let (keys, bias) = (count as i32, runs.bias[0]);
                 let [source, target] = addresses;
-                launch!(self, ATTENTION, "softmax_held", grid, [source, target, keys, bias, zero_keys])?;
+                launch!(
+                    self,
+                    ATTENTION,
+                    "softmax_held",
+                    grid,
+                    [source, target, keys, bias, zero_keys],
+                    cost
+                )?;
             } else {
                 let [rows, keys, queries, first] = [rows, count, queries, first].map(|size| size as i32);
                 launch!(
@@ -158,7 +166,8 @@ impl Cuda {
                     ATTENTION,
                     "softmax",
                     grid,
-                    [addresses[0], addresses[1], rows, keys, runs, table, queries, first, zero_keys]
+                    [addresses[0], addresses[1], rows, keys, runs, table, queries, first, zero_keys],
+                    cost
                 )?;
             }
             self.product(&Product {
@@ -206,7 +215,8 @@ impl Cuda {
             ATTENTION,
             "attention_over_time",
             Grid::over(count * 32),
-            [addresses[0], kernel, addresses[1], addresses[2], count as i64, heads as i32, features as i32]
+            [addresses[0], kernel, addresses[1], addresses[2], count as i64, heads as i32, features as i32],
+            Cost::moving(held.iter().chain([&q, &out]))
         )?;
         Ok(out)
     }

@@ -2,9 +2,9 @@
 
 use super::activation_code;
 use crate::{
-    Result, Tensor,
+    DType, Result, Tensor,
     cuda::{
-        Arithmetic, Cuda,
+        Arithmetic, Cost, Cuda,
         kernels::{CONV, CONV_FEW_SM90, CONV_SM90},
         launch::{Argument, Grid, launch_variant},
         tensor_map::{Boxes, Swizzle, TensorMap},
@@ -147,6 +147,14 @@ impl KernelJob {
 
     fn phases(&self) -> usize {
         (self.groups * self.scale * self.scale) as usize
+    }
+
+    /// Of a result whose every kernel is as large as the largest, and whose past is all there.
+    fn cost(&self, factors: DType) -> Cost {
+        let [positions, rows, columns, outputs, channels] =
+            [self.positions, self.rows, self.columns, self.outputs, self.channels].map(|size| size as usize);
+        let taps = (self.kernel_frames * self.taps[0] * self.taps[1]) as usize;
+        Cost::convolution([positions * rows * columns * self.phases() * outputs, taps, channels], factors)
     }
 }
 
@@ -405,7 +413,8 @@ impl Cuda {
         let blocks =
             outputs.div_ceil(tile[1]) * job.phases() * job.positions as usize * pixels.div_ceil(tile[0]);
         let grid = Grid { shared_bytes: shared as u32, ..Grid::blocks(blocks, THREADS) };
-        launch_variant!(self, CONV, job.of_activation(variant), "conv", grid, [*job])
+        let (variant, cost) = (job.of_activation(variant), job.cost(self.dtype()));
+        launch_variant!(self, CONV, variant, "conv", grid, [*job], cost)
     }
 
     /// The variant of Hopper's kernel for a convolution, if one has room for it.
@@ -453,7 +462,8 @@ impl Cuda {
             variant,
             "conv_sm90",
             grid,
-            [x, past, weights, x_tail, past_tail, weights_tail, *job, norm]
+            [x, past, weights, x_tail, past_tail, weights_tail, *job, norm],
+            job.cost(self.dtype())
         )
     }
 
@@ -480,8 +490,8 @@ impl Cuda {
         let resident = self.properties().multiprocessors as usize * FEW_BLOCKS;
         let threads = (FEW_GROUPS * 128 + 128) as u32;
         let grid = Grid { shared_bytes: shared as u32, ..Grid::blocks(tiles.min(resident), threads) };
-        let variant = job.of_activation(0);
-        launch_variant!(self, CONV_FEW_SM90, variant, "conv_few_sm90", grid, [x, past, weights, *job])
+        let (variant, cost) = (job.of_activation(0), job.cost(self.dtype()));
+        launch_variant!(self, CONV_FEW_SM90, variant, "conv_few_sm90", grid, [x, past, weights, *job], cost)
     }
 }
 

@@ -2,7 +2,7 @@ use super::{ELEMENTWISE, activation_code};
 use crate::{
     DType, Result, Shape, Tensor,
     cuda::{
-        Cuda, Download,
+        Cost, Cuda, Download,
         launch::{Grid, launch},
         tensor::kernel_type,
     },
@@ -26,7 +26,8 @@ impl Cuda {
                 ELEMENTWISE,
                 "activate_all",
                 Grid::over(count),
-                [source, target, arguments.0, arguments.1, code, slope]
+                [source, target, arguments.0, arguments.1, code, slope],
+                Cost::moving([x, &out])
             )?;
         }
         Ok(out)
@@ -45,7 +46,8 @@ impl Cuda {
                 ELEMENTWISE,
                 "mix",
                 Grid::over(count),
-                [addresses[0], addresses[1], addresses[2], counts[0], counts[1], a, b, types[0], types[1]]
+                [addresses[0], addresses[1], addresses[2], counts[0], counts[1], a, b, types[0], types[1]],
+                Cost::moving([x, y, &out])
             )?;
         }
         Ok(out)
@@ -63,7 +65,8 @@ impl Cuda {
                 ELEMENTWISE,
                 "multiply",
                 Grid::over(count),
-                [addresses[0], addresses[1], addresses[2], counts[0], counts[1], types[0], types[1]]
+                [addresses[0], addresses[1], addresses[2], counts[0], counts[1], types[0], types[1]],
+                Cost::moving([x, y, &out])
             )?;
         }
         Ok(out)
@@ -86,7 +89,8 @@ impl Cuda {
                 ELEMENTWISE,
                 "affine_clamped",
                 Grid::over(count),
-                [addresses[0], addresses[1], count as i64, kernel_type(x.dtype()), scale, shift, low, high]
+                [addresses[0], addresses[1], count as i64, kernel_type(x.dtype()), scale, shift, low, high],
+                Cost::moving([x, &out])
             )?;
         }
         Ok(out)
@@ -103,7 +107,8 @@ impl Cuda {
                 ELEMENTWISE,
                 "to_bytes",
                 Grid::over(count),
-                [addresses[0], addresses[1], count as i64, kernel_type(x.dtype()), scale, shift]
+                [addresses[0], addresses[1], count as i64, kernel_type(x.dtype()), scale, shift],
+                Cost::moving([x, &bytes])
             )?;
         }
         self.memory().begin_download(addresses[1], count)
@@ -131,7 +136,8 @@ impl Cuda {
                     kernel_type(x.dtype()),
                     scale,
                     shift
-                ]
+                ],
+                Cost::moving([x, &bytes])
             )?;
         }
         self.memory().begin_download(addresses[1], bytes.shape().numel())
@@ -150,7 +156,8 @@ impl Cuda {
                 ELEMENTWISE,
                 "rgb_from_i420",
                 Grid::over(count),
-                [source, target, count as i64, size[0], size[1]]
+                [source, target, count as i64, size[0], size[1]],
+                Cost::moving([x, &out])
             )?;
         }
         Ok(out)
@@ -179,7 +186,8 @@ impl Cuda {
                     types[0],
                     types[1],
                     types[2]
-                ]
+                ],
+                Cost::moving([x, y, share, &out])
             )?;
         }
         Ok(out)
@@ -206,7 +214,8 @@ impl Cuda {
                     i32::from(white),
                     types[0],
                     types[1]
-                ]
+                ],
+                Cost::moving([x, mask, &out])
             )?;
         }
         Ok(out)
@@ -233,7 +242,15 @@ impl Cuda {
         let len = (x.shape().numel() / entries.max(1)) as i64;
         let each = Grid::blocks(entries, THREADS);
         let shares = Grid { blocks: [each.blocks[0], SHARES, 1], ..each };
-        launch!(self, ELEMENTWISE, "square_differences", shares, [a, b, parts, len, types[0], types[1]])?;
+        let cost = Cost::moving([x, y]);
+        launch!(
+            self,
+            ELEMENTWISE,
+            "square_differences",
+            shares,
+            [a, b, parts, len, types[0], types[1]],
+            cost
+        )?;
         launch!(self, ELEMENTWISE, "mean_of_parts", each, [parts, mean, len, SHARES as i32])?;
         self.to_vec(&out)
     }

@@ -5,7 +5,7 @@ use smallvec::SmallVec;
 use crate::{
     DType, Result, Tensor,
     cuda::{
-        Arithmetic, Cuda,
+        Arithmetic, Cost, Cuda,
         kernels::{ATTENTION_SM80, ATTENTION_SM90},
         launch::{Argument, Grid, launch_variant},
         memory::Allocation,
@@ -195,6 +195,11 @@ impl Problem<'_> {
     fn keys(&self) -> usize {
         self.runs.iter().map(|run| run.count as usize).sum()
     }
+
+    fn cost(&self) -> Cost {
+        let [queries, heads, dim] = [0, 1, 2].map(|axis| self.q.dim(axis));
+        Cost::attention([queries, self.keys(), heads, dim], [self.q.dtype(), DType::Bf16])
+    }
 }
 
 impl Cuda {
@@ -340,7 +345,8 @@ impl Cuda {
                 counts,
                 biases,
             };
-            launch_variant!(self, ATTENTION_SM90, tiling.variant, "attention_sm90", grid, [maps, arguments])
+            let (variant, cost) = (tiling.variant, problem.cost());
+            launch_variant!(self, ATTENTION_SM90, variant, "attention_sm90", grid, [maps, arguments], cost)
         })
     }
 
@@ -374,7 +380,8 @@ impl Cuda {
                 key_blocks: plan.key_blocks as i32,
                 run,
             };
-            launch_variant!(self, ATTENTION_SM80, tiling.variant, "attention_sm80", grid, [arguments])
+            let (variant, cost) = (tiling.variant, problem.cost());
+            launch_variant!(self, ATTENTION_SM80, variant, "attention_sm80", grid, [arguments], cost)
         })
     }
 }

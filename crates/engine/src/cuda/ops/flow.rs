@@ -2,7 +2,7 @@ use super::FLOW;
 use crate::{
     DType, Error, Result, Shape, Tensor,
     cuda::{
-        Cuda,
+        Cost, Cuda,
         launch::{Argument, Grid, launch},
     },
     tensor::shape_of,
@@ -37,7 +37,8 @@ impl Cuda {
                 FLOW,
                 "halve",
                 Grid::over(count),
-                [source, target, count as i64, sizes[0], sizes[1], sizes[2], sizes[3], sizes[4]]
+                [source, target, count as i64, sizes[0], sizes[1], sizes[2], sizes[3], sizes[4]],
+                Cost::moving([&x, &out])
             )?;
         }
         Ok(out)
@@ -78,7 +79,14 @@ impl Cuda {
             let (places, target) = (self.address(op, &flow)?, self.address(op, &out)?);
             let (width, radius) = (flow.dim(2) as i32, radius as i32);
             let grid = Grid::over(count);
-            launch!(self, FLOW, "surroundings", grid, [kernel, places, target, count as i64, width, radius])?;
+            launch!(
+                self,
+                FLOW,
+                "surroundings",
+                grid,
+                [kernel, places, target, count as i64, width, radius],
+                Cost::moving(held.iter().chain([&flow, &out]))
+            )?;
         }
         Ok(out)
     }
@@ -104,7 +112,8 @@ impl Cuda {
                 FLOW,
                 "enlarge_flow",
                 Grid::over(count),
-                [addresses[0], addresses[1], addresses[2], count as i64, height, width, factor]
+                [addresses[0], addresses[1], addresses[2], count as i64, height, width, factor],
+                Cost::moving([&flow, &mask, &out])
             )?;
         }
         Ok(out)

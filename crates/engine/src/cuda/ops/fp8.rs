@@ -7,7 +7,7 @@ use super::{
 use crate::{
     DType, Error, Result, Tensor,
     cuda::{
-        Arithmetic, Cuda,
+        Arithmetic, Cost, Cuda,
         gemm::{Epilogue, Matrix, Product, Scales},
         launch::{Grid, launch},
     },
@@ -273,7 +273,8 @@ impl Cuda {
                         FP8,
                         name,
                         grid,
-                        [addresses[0], addresses[1], addresses[2], features as i32]
+                        [addresses[0], addresses[1], addresses[2], features as i32],
+                        Cost::moving([&x, &values])
                     )?;
                 }
                 Ok(Fp8Tensor { values, scales, by_row: true })
@@ -322,7 +323,8 @@ impl Cuda {
                 FP8,
                 "largest_magnitude",
                 Grid::blocks(blocks, THREADS),
-                [source, target, count as i64]
+                [source, target, count as i64],
+                Cost::moving([x])
             )?;
         }
         Ok(largest)
@@ -344,7 +346,9 @@ impl Cuda {
                 is_packed(count, &addresses[..1], self.dtype()) && addresses[1].is_multiple_of(PACK as u64);
             let (name, count) =
                 if packed { ("quantise_all_packed", count / PACK) } else { ("quantise_all", count) };
-            launch!(self, FP8, name, Grid::over(count), [addresses[0], addresses[1], scale, count as i64])?;
+            let cost = Cost::moving([x, &values]);
+            let grid = Grid::over(count);
+            launch!(self, FP8, name, grid, [addresses[0], addresses[1], scale, count as i64], cost)?;
         }
         Ok(values)
     }
@@ -366,7 +370,8 @@ impl Cuda {
                 FP8,
                 "dequantise",
                 Grid::over(count),
-                [addresses[0], addresses[1], addresses[2], count as i64, row as i64, factor]
+                [addresses[0], addresses[1], addresses[2], count as i64, row as i64, factor],
+                Cost::moving([&x.values, &out])
             )?;
         }
         Ok(out)

@@ -2,7 +2,7 @@ use super::{INSTANCE, activation_code};
 use crate::{
     DType, Result, Tensor,
     cuda::{
-        Cuda,
+        Cost, Cuda,
         launch::{Grid, launch},
     },
     ops::Activation,
@@ -36,7 +36,8 @@ impl Cuda {
         let grid =
             Grid { blocks: [runs as u32, groups as u32, frames as u32], threads: 256, shared_bytes: 0 };
         let [channels_i, groups_i] = [channels as i32, groups as i32];
-        launch!(self, INSTANCE, "statistics", grid, [source, sums, pixels as i64, channels_i, groups_i])?;
+        let (pixels_i, cost) = (pixels as i64, Cost::moving([&x]));
+        launch!(self, INSTANCE, "statistics", grid, [source, sums, pixels_i, channels_i, groups_i], cost)?;
         let grid = Grid::over(frames * groups);
         launch!(self, INSTANCE, "combine", grid, [sums, means, runs as i32, groups_i, frames as i32, eps])?;
         let affine = match affine {
@@ -54,19 +55,8 @@ impl Cuda {
             INSTANCE,
             "apply",
             Grid::over(count),
-            [
-                source,
-                target,
-                means,
-                weight,
-                bias,
-                count as i64,
-                pixels as i64,
-                channels_i,
-                groups_i,
-                code,
-                slope
-            ]
+            [source, target, means, weight, bias, count as i64, pixels_i, channels_i, groups_i, code, slope],
+            Cost::moving([&x, &out])
         )?;
         Ok(out)
     }

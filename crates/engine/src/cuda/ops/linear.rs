@@ -101,7 +101,7 @@ impl Cuda {
         Ok(Tensor::on_cuda(self.clone(), self.filled(DType::F8E4M3, values)?, shape))
     }
 
-    pub(super) fn product(&self, product: &Product) -> Result<()> {
+    pub(in crate::cuda) fn product(&self, product: &Product) -> Result<()> {
         self.0.gemm.lock().run(product)
     }
 

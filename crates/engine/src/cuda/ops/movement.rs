@@ -2,7 +2,7 @@ use super::MOVEMENT;
 use crate::{
     Result, Shape, Tensor,
     cuda::{
-        Cuda,
+        Cost, Cuda,
         launch::{Argument, Grid, launch},
     },
     tensor::shape_of,
@@ -80,7 +80,8 @@ impl Cuda {
             _ => "copy_1",
         };
         let count = layout.dims.iter().product::<i64>();
-        launch!(self, MOVEMENT, name, Grid::over(count as usize), [source, target, layout, count])
+        let (grid, cost) = (Grid::over(count as usize), Cost::bytes(2 * count as usize * unit));
+        launch!(self, MOVEMENT, name, grid, [source, target, layout, count], cost)
     }
 
     /// Squares of pixels as tokens, or back: `[rows, y, columns, x · channels]` is `[rows, columns, y, x · channels]`.

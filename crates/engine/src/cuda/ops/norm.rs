@@ -2,7 +2,7 @@ use super::NORM;
 use crate::{
     DType, Error, Result, Tensor,
     cuda::{
-        Cuda,
+        Cost, Cuda,
         launch::{Argument, Grid, launch},
     },
     ops::{Fp8Tensor, LayerNorm, Modulation, Scaling},
@@ -88,6 +88,15 @@ struct Fused {
 }
 
 impl Argument for Fused {}
+
+impl Fused {
+    /// What goes in, what is added, the sum, and what comes out.
+    fn cost(&self, activations: DType, out: DType) -> Cost {
+        let moved = if self.sums == 0 { 1 } else { 3 };
+        let each = moved * activations.size_bytes() + out.size_bytes();
+        Cost::bytes(self.rows as usize * self.features as usize * each)
+    }
+}
 
 /// What is added to rows before they are normalised: these sums, times a gate.
 #[derive(Clone, Copy)]
@@ -230,7 +239,8 @@ impl Cuda {
             Norm::Rms(_) => "rms_norm",
         };
         let grid = Grid::blocks(rows, features.min(512).next_multiple_of(32) as u32);
-        launch!(self, NORM, name, grid, [source, target, features as i32, parameters])?;
+        let cost = Cost::moving([&x, &out]);
+        launch!(self, NORM, name, grid, [source, target, features as i32, parameters], cost)?;
         Ok(out)
     }
 
@@ -292,7 +302,8 @@ impl Cuda {
             (Norm::Rms(_), true, Share::Blocks) => "rms_norm_long_f8",
             (Norm::Rms(_), true, Share::InTurn) => "rms_norm_in_turn_f8",
         };
-        launch!(self, NORM, name, grid, [fused])
+        let out = if fp8 { DType::F8E4M3 } else { self.dtype() };
+        launch!(self, NORM, name, grid, [fused], fused.cost(self.dtype(), out))
     }
 
     /// `x`, after `addition` if there is one, and its rows normalised. The first is `x` itself where nothing is added, and
@@ -435,7 +446,8 @@ impl Cuda {
                 NORM,
                 "channel_norm_packed",
                 Grid::blocks(needed.min(busy), THREADS as u32),
-                [source, target, factors, pixels as i64, channels as i32, lanes as i32, silu]
+                [source, target, factors, pixels as i64, channels as i32, lanes as i32, silu],
+                Cost::moving([&x, &out])
             )?;
         } else {
             launch!(
@@ -443,7 +455,8 @@ impl Cuda {
                 NORM,
                 "channel_norm",
                 Grid::blocks(pixels.div_ceil(THREADS / 32), THREADS as u32),
-                [source, target, factors, pixels as i64, channels as i32, silu]
+                [source, target, factors, pixels as i64, channels as i32, silu],
+                Cost::moving([&x, &out])
             )?;
         }
         Ok(out)
@@ -475,7 +488,8 @@ impl Cuda {
                 NORM,
                 name,
                 Grid::over(count),
-                [addresses[0], addresses[1], addresses[2], count as i64, features as i32, gate]
+                [addresses[0], addresses[1], addresses[2], count as i64, features as i32, gate],
+                Cost::moving([old, sums, &out])
             )?;
         }
         Ok(out)

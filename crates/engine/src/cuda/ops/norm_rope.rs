@@ -6,7 +6,7 @@ use super::{
 use crate::{
     DType, Result, Tensor,
     cuda::{
-        Cuda, Norm,
+        Cost, Cuda, Norm,
         launch::{Argument, Grid, launch},
     },
     ops::TokenGrid,
@@ -42,6 +42,18 @@ const MOST_JOBS: usize = 3;
 struct Jobs([NormRope; MOST_JOBS]);
 
 impl Argument for Jobs {}
+
+impl Jobs {
+    /// Of the first of them: all of their rows go in and out.
+    fn cost(&self, count: usize, activations: DType) -> Cost {
+        let of = |job: &NormRope| {
+            let out = if job.f8_factor == 0.0 { activations } else { DType::F8E4M3 };
+            let each = activations.size_bytes() + out.size_bytes();
+            Cost::bytes(job.rows as usize * job.features as usize * each)
+        };
+        self.0.iter().take(count).map(of).sum()
+    }
+}
 
 /// Queries, keys and values side by side, `[tokens, 3 · heads · head_dim]`, and what is done to the first two.
 #[derive(Clone, Copy)]
@@ -220,7 +232,8 @@ impl Cuda {
         let first = &jobs.0[0];
         let (grid, long) = row_teams(first.rows as usize, first.features as usize / PACK);
         let grid = Grid { blocks: [grid.blocks[0], count as u32, 1], ..grid };
-        launch!(self, NORM_ROPE, if long { "norm_rope_long" } else { "norm_rope" }, grid, [*jobs])
+        let name = if long { "norm_rope_long" } else { "norm_rope" };
+        launch!(self, NORM_ROPE, name, grid, [*jobs], jobs.cost(count, self.dtype()))
     }
 
     /// By one kernel; `false` if it does not take these sizes.

@@ -2,7 +2,7 @@ use super::RANDOM;
 use crate::{
     DType, Result, Shape, Tensor,
     cuda::{
-        Cuda,
+        Cost, Cuda,
         launch::{Grid, launch},
     },
 };
@@ -20,7 +20,8 @@ impl Cuda {
                 RANDOM,
                 "normal",
                 Grid::over(count.div_ceil(4)),
-                [target, arguments.0, arguments.1, arguments.2]
+                [target, arguments.0, arguments.1, arguments.2],
+                Cost::moving([&out])
             )?;
         }
         Ok(out)

@@ -2,7 +2,7 @@ use super::RESAMPLE;
 use crate::{
     DType, Result, Tensor,
     cuda::{
-        Cuda,
+        Cost, Cuda,
         launch::{Argument, Grid, launch},
     },
     tensor::shape_of,
@@ -60,7 +60,8 @@ impl Cuda {
                 RESAMPLE,
                 "resize",
                 grid,
-                [source, target, count as i64, sizes, i32::from(corners)]
+                [source, target, count as i64, sizes, i32::from(corners)],
+                Cost::moving([&x, &out])
             )?;
         }
         Ok(out)
@@ -81,7 +82,8 @@ impl Cuda {
             let target = self.address(op, &out)?;
             let sizes = Sizes::of(x, size);
             let grid = Grid::over(count);
-            launch!(self, RESAMPLE, "resize_bytes", grid, [source, target, count as i64, sizes, low, high])?;
+            let (count, cost) = (count as i64, Cost::moving([x, &out]));
+            launch!(self, RESAMPLE, "resize_bytes", grid, [source, target, count, sizes, low, high], cost)?;
         }
         Ok(out)
     }
@@ -113,7 +115,8 @@ impl Cuda {
                 RESAMPLE,
                 "resize_cubic",
                 grid,
-                [source, target, down, across, count as i64, sizes]
+                [source, target, down, across, count as i64, sizes],
+                Cost::moving([&x, &out])
             )?;
         }
         Ok(out)
@@ -150,7 +153,8 @@ impl Cuda {
                     channels,
                     of_flow,
                     channel as i32
-                ]
+                ],
+                Cost::moving([&pictures, &flow, &out])
             )?;
         }
         Ok(out)

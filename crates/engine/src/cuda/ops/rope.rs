@@ -9,7 +9,7 @@ use super::{
 use crate::{
     Result, Tensor,
     cuda::{
-        Cuda,
+        Cost, Cuda,
         launch::{Argument, Grid, launch},
     },
     ops::{PlacedFrame, TokenGrid},
@@ -121,7 +121,8 @@ impl Cuda {
                 ROPE,
                 "rope",
                 Grid::over(count),
-                [source, target, count as i64, heads as i32, half as i32, rope]
+                [source, target, count as i64, heads as i32, half as i32, rope],
+                Cost::moving([&x, &out])
             )?;
         }
         Ok(out)
@@ -162,7 +163,8 @@ impl Cuda {
                 ROPE,
                 "rope_frames",
                 Grid::over(count),
-                [source, target, count as i64, sizes[0], sizes[1], sizes[2], rope, places]
+                [source, target, count as i64, sizes[0], sizes[1], sizes[2], rope, places],
+                Cost::moving([&out, &out])
             )?;
         }
         Ok(Some(out))
