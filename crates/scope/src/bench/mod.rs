@@ -160,6 +160,7 @@ pub(crate) fn run(options: &Options, args: &BenchArgs) -> Result<ExitCode> {
         Found::Gpu(_) => gpu_report(&mut run)?,
         Found::Cpu { .. } => None,
     };
+    let memory = memory();
     // What measures the card needs some of the memory that the model has.
     drop(run);
     drop(loaded);
@@ -197,7 +198,7 @@ pub(crate) fn run(options: &Options, args: &BenchArgs) -> Result<ExitCode> {
             .filter_map(|(name, times)| Some(Stage { name, time_ms: Spread::of(times)? }))
             .collect(),
         gpu,
-        memory: memory(),
+        memory,
     };
     let mut out = std::io::stdout().lock();
     if args.json {
