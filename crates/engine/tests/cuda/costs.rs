@@ -22,7 +22,7 @@ fn work_is_profiled_with_what_it_costs_at_least() {
     let mut inputs = Inputs::new(&device);
     let layer = inputs.linear(48, 80, true);
     let x = inputs.tensor(&[112, 80]);
-    let cost = cost_of(Work::Gemm, "112 × 48 × 80 of bf16", || ops::linear(&x, &layer, Activation::None));
+    let cost = cost_of(Work::Gemm, "112 × 48 × 80 of BF16", || ops::linear(&x, &layer, Activation::None));
     assert_eq!(cost, Cost { bf16: 2 * 112 * 48 * 80, ..Cost::default() });
 
     let [q, k, v] = [[70, 3, 128], [90, 3, 128], [90, 3, 128]].map(|shape| inputs.tensor(&shape));

@@ -1,7 +1,11 @@
 //! Adapters into a network.
 
 use std::collections::HashMap;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
+
+use scope_engine::ops::{self, Activation, Linear, Weights};
+use scope_engine::{Cpu, Device, Tensor};
 
 use super::keys::LoraFile;
 use crate::{
@@ -16,6 +20,8 @@ pub struct Merged<'a> {
     base: &'a dyn TensorSource,
     /// By the name of the weight.
     deltas: HashMap<String, Vec<Delta>>,
+    /// Multiplies, once there is something to merge.
+    cpu: OnceLock<Device>,
 }
 
 struct Delta {
@@ -27,8 +33,10 @@ struct Delta {
     strength: f32,
 }
 
-/// Rows of a weight that a thread takes at a time.
-const SHARE_ROWS: usize = 64;
+/// Numbers that a thread takes at a time.
+const SHARE: usize = 1 << 16;
+/// Columns that are turned at a time: as many as lie in a line of the cache.
+const TURNED: usize = 16;
 
 impl<'a> Merged<'a> {
     /// The weights of `base` with each file's adapters at the strength beside it.
@@ -45,7 +53,17 @@ impl<'a> Merged<'a> {
                 });
             }
         }
-        Self { base, deltas }
+        Self { base, deltas, cpu: OnceLock::new() }
+    }
+
+    fn cpu(&self) -> scope_engine::Result<&Device> {
+        match self.cpu.get() {
+            Some(cpu) => Ok(cpu),
+            None => {
+                let cpu = Cpu::new(None)?.into();
+                Ok(self.cpu.get_or_init(|| cpu))
+            }
+        }
     }
 }
 
@@ -57,7 +75,7 @@ impl TensorSource for Merged<'_> {
     fn read(&self, name: &str) -> Result<Vec<f32>, WeightError> {
         let mut weight = self.base.read(name)?;
         for delta in self.deltas.get(name).into_iter().flatten() {
-            if !delta.add_to(&mut weight) {
+            if !delta.add_to(&mut weight, self.cpu()?)? {
                 let reason = "a LoRA makes some of its weights infinite; lower its strength or leave it out"
                     .to_owned();
                 return Err(WeightError::Unreadable { name: name.to_owned(), reason });
@@ -80,25 +98,41 @@ impl TensorSource for Merged<'_> {
 
 impl Delta {
     /// Are all weights finite still?
-    fn add_to(&self, weight: &mut [f32]) -> bool {
+    fn add_to(&self, weight: &mut [f32], cpu: &Device) -> scope_engine::Result<bool> {
         let rank = self.rank.max(1);
-        let depth = (self.a.len() / rank).max(1);
+        let (depth, outputs) = ((self.a.len() / rank).max(1), self.b.len() / rank);
+        // The rows of `b` go through a layer whose weights are `a`, turned.
+        let layer = Linear::new(cpu, Weights::F32(&self.turned()), [depth, rank], None)?;
+        let scaled: Vec<f32> = self.b.iter().map(|b| self.strength * b).collect();
+        let b = Tensor::from_f32(cpu, &[outputs, rank], &scaled)?;
+        let product = cpu.install(|| ops::linear(&b, &layer, Activation::None))?.to_vec();
         let finite = AtomicBool::new(true);
-        let shares = weight.chunks_mut(depth * SHARE_ROWS).zip(self.b.chunks(rank * SHARE_ROWS));
-        parallel::for_each(shares, |(weight, b)| {
-            for (row, b) in weight.chunks_exact_mut(depth).zip(b.chunks_exact(rank)) {
-                for (&b, a) in b.iter().zip(self.a.chunks_exact(depth)) {
-                    let factor = self.strength * b;
-                    for (weight, &a) in row.iter_mut().zip(a) {
-                        *weight += factor * a;
-                    }
-                }
+        let shares = weight.chunks_mut(SHARE).zip(product.chunks(SHARE));
+        parallel::for_each(shares, |(weight, product)| {
+            for (weight, product) in weight.iter_mut().zip(product) {
+                *weight += product;
             }
             if !weight.iter().all(|value| value.is_finite()) {
                 finite.store(false, Ordering::Relaxed);
             }
         });
-        finite.into_inner()
+        Ok(finite.into_inner())
+    }
+
+    /// `a` with rows for columns: `[in, rank]`.
+    fn turned(&self) -> Vec<f32> {
+        let rank = self.rank.max(1);
+        let depth = (self.a.len() / rank).max(1);
+        let mut turned = vec![0.0; depth * rank];
+        parallel::for_each(turned.chunks_mut(TURNED * rank).enumerate(), |(share, turned)| {
+            let first = share * TURNED;
+            for (from, row) in self.a.chunks_exact(depth).enumerate() {
+                for (turned, &value) in turned.chunks_exact_mut(rank).zip(&row[first..]) {
+                    turned[from] = value;
+                }
+            }
+        });
+        turned
     }
 }
 
@@ -128,7 +162,6 @@ pub fn attach(
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
-    use scope_engine::{Cpu, Device, Tensor};
 
     use super::*;
     use crate::{
