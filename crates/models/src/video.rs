@@ -372,8 +372,10 @@ impl VideoStream {
         // Where operators return early, the rest of the chunk is begun before somebody waits for pictures.
         let mut waiting: SmallVec<[Decoded; 8]> = SmallVec::new();
         let handed = latents.to_device(&beside)?;
-        for frame in 0..handed.dim(0) {
-            let pictures = self.autoencoder.decode_next(&mut self.decoder, &handed.narrow(frame, 1)?)?;
+        let at_once = if device.returns_early() { self.autoencoder.latents_at_once().max(1) } else { 1 };
+        for frame in (0..handed.dim(0)).step_by(at_once) {
+            let next = handed.narrow(frame, at_once.min(handed.dim(0) - frame))?;
+            let pictures = self.autoencoder.decode_next(&mut self.decoder, &next)?;
             self.remember(&pictures)?;
             let shown = pictures.dim(0);
             let decoded = Decoded { bytes: frames::bytes(&pictures, call.layout)?, pictures, first, total };

@@ -98,12 +98,18 @@ pub trait VideoAutoencoder: std::fmt::Debug + Send + Sync {
     /// Pictures of the first latent of a clip by itself.
     fn first_latent_pictures(&self) -> usize;
 
-    /// Decodes the next latent of a stream, `[1, height, width, channels]`, to one frame if it is the first of an
-    /// autoencoder with an opening picture and to four otherwise. Pixels are between -1 and 1.
+    /// How many latents [`VideoAutoencoder::decode_next`] takes. More than one at a time are faster on devices whose operators
+    /// return early, where the layers are small; elsewhere the first pictures come sooner from single ones.
+    fn latents_at_once(&self) -> usize {
+        1
+    }
+
+    /// Decodes the next latents of a stream, `[latents, height, width, channels]`, to one frame for the first of a stream of an
+    /// autoencoder with an opening picture and to four for every other. Pixels are between -1 and 1.
     ///
     /// # Errors
-    /// [`VaeError::Input`] for a latent of another shape; [`VaeError::Engine`] when it is of another size than the
-    /// stream before.
+    /// [`VaeError::Input`] for latents of another shape or number; [`VaeError::Engine`] when they are of another size than
+    /// the stream before.
     fn decode_next(&self, memory: &mut DecoderMemory, latent: &Tensor) -> Result<Tensor, VaeError>;
 
     /// Decodes further latents of a stream, one after the other.

@@ -138,6 +138,8 @@ impl TaeConfig {
 
 /// Frames of a latent.
 const GROUP: usize = 4;
+/// Latents that are decoded at once where that is faster, at most: memory grows with them.
+const MOST_AT_ONCE: usize = 4;
 
 /// The weights.
 #[derive(Debug)]
@@ -225,12 +227,12 @@ impl VideoAutoencoder for TinyAutoencoder {
         GROUP
     }
 
+    fn latents_at_once(&self) -> usize {
+        MOST_AT_ONCE
+    }
+
     fn decode_next(&self, memory: &mut DecoderMemory, latent: &Tensor) -> Result<Tensor, VaeError> {
         check("latents", latent, self.config.latent_channels, 1)?;
-        if latent.dim(0) != 1 {
-            let (found, expected) = (latent.dim(0).to_string(), "one at a time".to_owned());
-            return Err(VaeError::Input { what: "latent frames", found, expected });
-        }
         let latent = if self.config.raw_latents {
             self.statistics.denormalise(latent.clone())?
         } else {
@@ -401,11 +403,11 @@ impl Decoder {
             }
             // Of a stream's first four frames only the last is shown: the others lie before its beginning.
             if trims {
-                x = x.narrow(x.dim(0) - 1, 1)?;
+                x = x.narrow(1, x.dim(0) - 1)?;
             }
             x = conv(&x, grow, &relu)?;
             if trims {
-                x = x.narrow(x.dim(0) - 1, 1)?;
+                x = x.narrow(1, x.dim(0) - 1)?;
             }
         }
         conv(&x, &self.head, &ConvInput::default())
@@ -546,6 +548,34 @@ mod tests {
             for (found, expected) in normalised.to_vec().iter().zip(expected.to_vec()) {
                 assert!((found - expected).abs() < 1e-4, "{found} for {expected}");
             }
+        }
+    }
+
+    #[test]
+    fn latents_together_become_the_pictures_of_single_ones() {
+        let device = Device::from(scope_engine::Cpu::new(None).unwrap());
+        for single_opening in [false, true] {
+            let config = TaeConfig {
+                encoder_widths: [8; 4],
+                decoder_widths: [16, 8, 8, 8],
+                single_opening,
+                ..TaeConfig::full()
+            };
+            let weights = RandomWeights::new(&[&config.description()], 1);
+            let loader = Loader::new(&weights, &device, crate::weights::Precision::F32);
+            let vae = TinyAutoencoder::load(&loader, config).unwrap();
+            let latents = Tensor::from_fn(&device, &[7, 2, 3, 16], |values| {
+                values.iter_mut().enumerate().for_each(|(i, value)| *value = (i as f32 * 0.37).sin());
+            })
+            .unwrap();
+            let expected = vae.decode_once(&latents).unwrap();
+            let mut memory = DecoderMemory::default();
+            let parts = [(0, 3), (3, 1), (4, 3)].map(|(first, count)| {
+                vae.decode_next(&mut memory, &latents.narrow(first, count).unwrap()).unwrap()
+            });
+            let together = Tensor::concat(&parts.iter().collect::<Vec<_>>()).unwrap();
+            assert_eq!(together.shape(), expected.shape());
+            assert_eq!(together.to_vec(), expected.to_vec());
         }
     }
 }

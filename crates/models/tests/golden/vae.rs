@@ -51,6 +51,15 @@ impl<'a> Reference<'a> {
             return Ok(());
         }
         let latents = latents_bfchw(self.case, &format!("{name}.latents"))?;
+        let at_once = self.vae.latents_at_once().min(latents.dim(0));
+        if at_once > 1 {
+            let first = latents.narrow(0, at_once)?;
+            let [one_by_one, together] = [&mut self.decoder.clone(), &mut self.decoder.clone()];
+            let expected = self.vae.decode(one_by_one, &first)?;
+            let pixels = self.vae.decode_next(together, &first)?;
+            anyhow::ensure!(pixels.shape() == expected.shape(), "{name}: {} together", pixels.shape());
+            anyhow::ensure!(pixels.to_vec() == expected.to_vec(), "{name}: other pictures together");
+        }
         let pixels = self.vae.decode(&mut self.decoder, &latents)?;
         self.compare_pixels(check, &format!("{name}.pixels"), &pixels)
     }

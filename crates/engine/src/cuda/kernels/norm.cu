@@ -28,25 +28,36 @@ __device__ __forceinline__ float finish(float x, float mean, float deviation, u3
     return y;
 }
 
-// The same for a pack, whose parameters are moved at once.
+// The parameters of a pack, moved at once.
 template <int NORM>
-__device__ __forceinline__ void finish_pack(const Pack<Real>& x, float mean, float deviation, u32 row, int first, const Parameters& p, float (&out)[PACK]) {
+struct PackParameters {
     Pack<float> weight, bias;
     Pack<Real> scale, shift;
-    if (NORM == RMS || NORM == LAYER_AFFINE) weight = *(const Pack<float>*)(p.weight + first);
-    if (NORM == LAYER_AFFINE) bias = *(const Pack<float>*)(p.bias + first);
-    if (NORM == LAYER_MODULATED) {
-        scale = *(const Pack<Real>*)(p.scale.row(row) + first);
-        shift = *(const Pack<Real>*)(p.shift.row(row) + first);
+
+    __device__ __forceinline__ PackParameters(u32 row, int first, const Parameters& p) {
+        if (NORM == RMS || NORM == LAYER_AFFINE) weight = *(const Pack<float>*)(p.weight + first);
+        if (NORM == LAYER_AFFINE) bias = *(const Pack<float>*)(p.bias + first);
+        if (NORM == LAYER_MODULATED) {
+            scale = *(const Pack<Real>*)(p.scale.row(row) + first);
+            shift = *(const Pack<Real>*)(p.shift.row(row) + first);
+        }
     }
+
+    __device__ __forceinline__ void finish(const Pack<Real>& x, float mean, float deviation, float (&out)[PACK]) const {
 #pragma unroll
-    for (int i = 0; i < PACK; i++) {
-        float y = NORM == RMS ? widen(x.values[i]) * deviation : (widen(x.values[i]) - mean) * deviation;
-        if (NORM == RMS) y *= weight.values[i];
-        if (NORM == LAYER_AFFINE) y = fmaf(y, weight.values[i], bias.values[i]);
-        if (NORM == LAYER_MODULATED) y = fmaf(y, 1.0f + widen(scale.values[i]), widen(shift.values[i]));
-        out[i] = y;
+        for (int i = 0; i < PACK; i++) {
+            float y = NORM == RMS ? widen(x.values[i]) * deviation : (widen(x.values[i]) - mean) * deviation;
+            if (NORM == RMS) y *= weight.values[i];
+            if (NORM == LAYER_AFFINE) y = fmaf(y, weight.values[i], bias.values[i]);
+            if (NORM == LAYER_MODULATED) y = fmaf(y, 1.0f + widen(scale.values[i]), widen(shift.values[i]));
+            out[i] = y;
+        }
     }
+};
+
+template <int NORM>
+__device__ __forceinline__ void finish_pack(const Pack<Real>& x, float mean, float deviation, u32 row, int first, const Parameters& p, float (&out)[PACK]) {
+    PackParameters<NORM>(row, first, p).finish(x, mean, deviation, out);
 }
 
 // Mean (0 for RMS) and reciprocal deviation of the values of which each lane holds some; `each` calls its argument with
@@ -222,12 +233,14 @@ __device__ __forceinline__ void norm_rows_in_turn(const Fused& f) {
                 held.values[i] = narrow<Real>(fmaf(widen(gate.values[i]), widen(sums.values[i]), widen(held.values[i])));
             *(Pack<Real>*)(f.stream + at) = held;
         }
+        // All that comes from memory is on its way before the block waits for its sums.
+        PackParameters<NORM> parameters(row, first, f.norm);
         if (row + gridDim.x < f.rows) fetch(row + gridDim.x);
         Moments all = block_moments(held, shared[turn]);
         // The mean square is the variance and the square of the mean.
         float square = all.squares / f.features + (NORM == RMS ? all.mean * all.mean : 0.0f);
         float values[PACK];
-        finish_pack<NORM>(held, all.mean, rsqrtf(square + f.norm.eps), row, first, f.norm, values);
+        parameters.finish(held, all.mean, rsqrtf(square + f.norm.eps), values);
         if (F8) {
             store_f8((u8*)f.out + at, inverse, [&](int i) { return values[i]; });
         } else {

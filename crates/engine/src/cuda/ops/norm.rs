@@ -266,11 +266,19 @@ impl Cuda {
         Some(Grid::blocks(rows.div_ceil(turns), packs as u32))
     }
 
+    /// Rows that leave a card idle if each is a warp's.
+    fn few_rows(&self) -> usize {
+        8 * self.properties().multiprocessors as usize
+    }
+
     /// The kernel of a norm of rows that lanes can hold.
     fn launch_fused(&self, norm: &Norm<'_>, fp8: bool, fused: Fused) -> Result<()> {
         let (rows, packs) = (fused.rows as usize, fused.features as usize / PACK);
         let (grid, share) = match self.rows_in_turn(rows, packs) {
-            Some(grid) if !fp8 || fused.scales == 0 => (grid, Share::InTurn),
+            // With nothing to add and rows for all warps of the card, a warp for each row is faster.
+            Some(grid) if (!fp8 || fused.scales == 0) && (fused.sums != 0 || rows <= self.few_rows()) => {
+                (grid, Share::InTurn)
+            }
             _ => match row_teams(rows, packs) {
                 (grid, false) => (grid, Share::Warps),
                 (grid, true) => (grid, Share::Blocks),
