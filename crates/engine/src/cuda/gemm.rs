@@ -21,6 +21,9 @@ const WORKSPACE_BYTES: usize = 32 << 20;
 /// Algorithms that are tried for a product, and how large it must be for that: multiplications.
 const CANDIDATES: usize = 8;
 const WORTH_TRYING: usize = 1 << 30;
+/// Up to so many rows nothing is tried: they are tokens of a text, another prompt has another number of them, and that must
+/// not wait for it.
+const ROWS_OF_TEXTS: usize = 512;
 /// How much faster than cuBLASLt's own choice another algorithm must be to be taken.
 const NOTABLY: f32 = 0.98;
 
@@ -186,7 +189,8 @@ impl Gemm {
         }
         let plan = match Plan::new(self.handle, product, &key) {
             Ok((mut plan, candidates)) => {
-                if product.rows * product.columns * product.depth * product.batch >= WORTH_TRYING {
+                let multiplications = product.rows * product.columns * product.depth * product.batch;
+                if multiplications >= WORTH_TRYING && product.rows > ROWS_OF_TEXTS {
                     plan.algorithm = self.fastest(product, &plan, &candidates)?;
                 }
                 Some(plan)
