@@ -348,7 +348,11 @@ fn relative(got: &[f32], expected: &[f32]) -> f64 {
 }
 
 fn gpu(arithmetic: Arithmetic) -> Option<Device> {
-    match Cuda::new(&CudaOptions { arithmetic, ..Default::default() }) {
+    gpu_with(&CudaOptions { arithmetic, ..Default::default() })
+}
+
+fn gpu_with(options: &CudaOptions) -> Option<Device> {
+    match Cuda::new(options) {
         Ok(cuda) => Some(cuda.into()),
         Err(error) if std::env::var_os("SCOPE_REQUIRE_GPU").is_none() => {
             println!("skipped: {error}");
@@ -360,7 +364,11 @@ fn gpu(arithmetic: Arithmetic) -> Option<Device> {
 
 /// What these operators give on the GPU beside what they give on the CPU.
 fn compare(run: fn(&Device, &mut Results), arithmetic: Arithmetic, tolerance: f64, fp8_tolerance: f64) {
-    let Some(device) = gpu(arithmetic) else { return };
+    compare_with(run, &CudaOptions { arithmetic, ..Default::default() }, tolerance, fp8_tolerance);
+}
+
+fn compare_with(run: fn(&Device, &mut Results), options: &CudaOptions, tolerance: f64, fp8_tolerance: f64) {
+    let Some(device) = gpu_with(options) else { return };
     let [mut expected, mut found] = [Results::new(), Results::new()];
     run(&Cpu::new(None).unwrap().into(), &mut expected);
     run(&device, &mut found);
@@ -378,7 +386,8 @@ fn compare(run: fn(&Device, &mut Results), arithmetic: Arithmetic, tolerance: f6
         }
     }
     println!(
-        "{arithmetic:?}: {} results, the worst is {}, at {:.2} of its tolerance",
+        "{:?}: {} results, the worst is {}, at {:.2} of its tolerance",
+        options.arithmetic,
         found.len(),
         worst.1,
         worst.0
@@ -400,6 +409,21 @@ fn operators_in_bf16_give_nearly_what_the_cpu_gives() {
 fn convolutions_with_norm_give_what_the_cpu_gives() {
     compare(conv_norm::run, Arithmetic::F32, F32_TOLERANCE, F32_TO_FP8_TOLERANCE);
     compare(conv_norm::run, Arithmetic::Bf16, BF16_TOLERANCE, BF16_TO_FP8_TOLERANCE);
+}
+
+/// Ampere's and Ada's kernels, of which the latter have less shared memory; on a card that has others of its own, too.
+#[test]
+fn kernels_of_other_cards_give_nearly_what_the_cpu_gives() {
+    fn run(device: &Device, results: &mut Results) {
+        attention(device, results);
+        convolutions(device, results);
+        conv_norm::run(device, results);
+    }
+    for capability in [[8, 0], [8, 6]] {
+        let options =
+            CudaOptions { arithmetic: Arithmetic::Bf16, kernels_of: Some(capability), ..Default::default() };
+        compare_with(run, &options, BF16_TOLERANCE, BF16_TO_FP8_TOLERANCE);
+    }
 }
 
 #[test]

@@ -52,6 +52,7 @@ impl Gpu {
             arithmetic,
             library_folders: self.library_folders.clone(),
             kernel_cache: self.kernel_cache.clone(),
+            kernels_of: None,
         }
     }
 }

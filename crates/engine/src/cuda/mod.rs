@@ -75,6 +75,9 @@ pub struct CudaOptions {
     pub library_folders: Vec<PathBuf>,
     /// Where compiled kernels are kept; without a folder they are compiled at every start.
     pub kernel_cache: Option<PathBuf>,
+    /// Chooses kernels as on a card of this compute capability, which is no higher than the card's own: so what runs on other
+    /// cards is compared on this one, too.
+    pub kernels_of: Option<[u32; 2]>,
 }
 
 /// A GPU, and the stream and memory of one user of it. Clones are handles to the same; another [`Cuda::new`] has a
@@ -85,6 +88,8 @@ pub struct Cuda(Arc<Inner>);
 struct Inner {
     arithmetic: Arithmetic,
     properties: Properties,
+    /// What kernels are chosen for.
+    capability: [u32; 2],
     kernels: Arc<Kernels>,
     gemm: Mutex<Gemm>,
     /// Where blocks of attention leave parts for each other.
@@ -127,19 +132,22 @@ impl Cuda {
         }
         let kernels = Kernels::shared(options, &properties);
         let memory = Memory::new(context, stream)?;
-        Self::with(options.arithmetic, properties, kernels, memory)
+        let capability =
+            options.kernels_of.map_or(properties.capability, |wanted| wanted.min(properties.capability));
+        Self::with(options.arithmetic, properties, capability, kernels, memory)
     }
 
     fn with(
         arithmetic: Arithmetic,
         properties: Properties,
+        capability: [u32; 2],
         kernels: Arc<Kernels>,
         memory: Arc<Memory>,
     ) -> Result<Self> {
         let gemm = Mutex::new(Gemm::new(&memory)?);
         let parts = Mutex::new(None);
         let fp8 = Mutex::default();
-        Ok(Self(Arc::new(Inner { arithmetic, properties, kernels, gemm, parts, fp8, memory })))
+        Ok(Self(Arc::new(Inner { arithmetic, properties, capability, kernels, gemm, parts, fp8, memory })))
     }
 
     /// The same GPU with another stream, whose work goes first where both have some.
@@ -147,8 +155,8 @@ impl Cuda {
     /// # Errors
     /// [`Error::NoGpu`] when the driver refuses.
     pub fn beside(&self) -> Result<Self> {
-        let Inner { arithmetic, properties, kernels, memory, .. } = &*self.0;
-        Self::with(*arithmetic, properties.clone(), Arc::clone(kernels), memory.beside()?)
+        let Inner { arithmetic, properties, capability, kernels, memory, .. } = &*self.0;
+        Self::with(*arithmetic, properties.clone(), *capability, Arc::clone(kernels), memory.beside()?)
     }
 
     /// Memory that this process could still get on a GPU, in bytes, without opening it for more than the question.
@@ -164,6 +172,11 @@ impl Cuda {
     #[must_use]
     pub fn properties(&self) -> &Properties {
         &self.0.properties
+    }
+
+    /// The compute capability that kernels are chosen for.
+    fn capability(&self) -> [u32; 2] {
+        self.0.capability
     }
 
     /// What it computes with.

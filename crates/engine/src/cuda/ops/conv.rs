@@ -373,7 +373,7 @@ impl Cuda {
     }
 
     fn choose_conv(&self, spec: &ConvSpec, job: &KernelJob) -> Choice {
-        let is_hopper = self.properties().capability == [9, 0] && self.arithmetic() == Arithmetic::Bf16;
+        let is_hopper = self.capability() == [9, 0] && self.arithmetic() == Arithmetic::Bf16;
         let [channels, outputs] = [job.channels, job.outputs].map(|count| count as usize);
         let taps = job.taps.map(|count| count as usize);
         if !is_hopper

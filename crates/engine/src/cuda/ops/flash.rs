@@ -225,7 +225,7 @@ impl Cuda {
         if self.arithmetic() != Arithmetic::Bf16 || !made_for || scale <= 0.0 {
             return Ok(None);
         }
-        let capability = self.properties().capability;
+        let capability = self.capability();
         let is_hopper = capability == [9, 0] && dim == 128;
         let is_f8 = is_hopper
             && q.dtype() == DType::F8E4M3

@@ -104,7 +104,7 @@ impl CudaLinearFp8 {
 impl Cuda {
     /// Does cuBLASLt multiply e4m3 numbers here, for activations in bf16?
     pub(crate) fn has_fp8(&self) -> bool {
-        self.properties().capability >= [8, 9]
+        self.capability() >= [8, 9]
             && self.arithmetic() == Arithmetic::Bf16
             && self.multiplies(Fp8Kind { outer: false, epilogue: Epilogue::None, narrow: false })
     }
