@@ -118,7 +118,8 @@ export function suite({ server: serverOptions = {}, browser: browserOptions = {}
         } catch (error) {
           if (attempt >= ATTEMPTS) throw error
           // A shared machine can stall anything; twice in a row it is the product.
-          t.diagnostic(`UNSTEADY, played again after: ${String(error?.message ?? error).split('\n')[0]}`)
+          const why = String(error?.message ?? error).split('\n').slice(0, 8).join(' ')
+          t.diagnostic(`UNSTEADY, played again after: ${why}`)
         }
       }
     })

@@ -27,12 +27,16 @@ async function unreached(s) {
     document.addEventListener('focusin', (event) => window.e2e.reached.add(event.target))
     return nodes.length
   })
-  for (let i = 0; i < count + 10; i++) await s.page.keyboard.press('Tab')
-  return s.eval(() =>
-    [...window.e2e.targets]
-      .filter((node) => node.isConnected && !window.e2e.reached.has(node))
-      .map((node) => node.outerHTML.slice(0, 120)),
-  )
+  const left = () =>
+    s.eval(() =>
+      [...window.e2e.targets]
+        .filter((node) => node.isConnected && !window.e2e.reached.has(node))
+        .map((node) => node.outerHTML.slice(0, 120)),
+    )
+  // What comes into the page meanwhile takes a press, too: a second round finds what the first had none left for.
+  for (let round = 0; round < 2 && (round === 0 || (await left()).length > 0); round++)
+    for (let i = 0; i < count + 10; i++) await s.page.keyboard.press('Tab')
+  return left()
 }
 
 story(
